@@ -1,0 +1,1 @@
+"""How images arrive: one file per backend."""

@@ -1,0 +1,1 @@
+"""What the images feed: CNNs by name."""

@@ -1,0 +1,232 @@
+"""The seams: what a source, a loader, a model family and a report are. One read tells how all fit.
+
+Nothing here imports torch or a backend; ``Tensor`` and ``Module`` are names for the type checker.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from throughput.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from torch.nn import Module
+
+    from throughput.results import Results
+
+Split = Literal["train", "val"]
+ComputeDtype = Literal["float32", "bfloat16", "float16"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Channel means of ImageNet in 0..1, as torchvision's reference weights use them."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Channel standard deviations of ImageNet in 0..1, as torchvision's reference weights use them."""
+
+
+class Batch(NamedTuple):
+    """What a loader yields.
+
+    images: (N, C, S, S), RGB or grey; uint8 in 0..255, or floating and normalised; on host or device.
+    labels: (N,) int64 classes.
+    ids: (N,) int64, each sample's place in its source: what the ledger counts. On the host.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+
+
+class Progress(Protocol):
+    """Told of long work: ``done`` of ``total`` units (None: unknown). Must return at once."""
+
+    def __call__(self, text: str, done: float, total: float | None) -> None: ...
+
+
+def no_progress(text: str, done: float, total: float | None) -> None:
+    """Tell nobody."""
+
+
+class Source(ABC):
+    """Which images exist. Picklable; an id is a sample's place in it, 0 <= id < len(labels).
+
+    location: what the user named, for messages.
+    classes: class names; a label is an index into them.
+    labels: (N,) int64.
+    fingerprint: hex digest that changes with the set of files, their sizes or their modification times.
+    """
+
+    location: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    fingerprint: str
+
+    @abstractmethod
+    def ids(self, split: Split) -> NDArray[np.int64]:
+        """Ids of a split, (M,) int64, ascending; train and val are disjoint and cover the source."""
+
+    @abstractmethod
+    def read(self, sample_id: int) -> bytes:
+        """The encoded image. Safe from several threads and after a fork. Raises SampleError."""
+
+    @abstractmethod
+    def describe(self, sample_id: int) -> str:
+        """Where a sample lies, for messages: its file, or its shard, name and byte offset."""
+
+    @abstractmethod
+    def encoded_bytes(self) -> int:
+        """Bytes of all encoded images together."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The canonical train transform: RandomResizedCrop and horizontal flip.
+
+    area: share of the image's area that a crop may keep (uniform).
+    aspect: width / height of a crop (uniform in its logarithm).
+    flip: probability of a mirror image.
+    """
+
+    area: tuple[float, float] = (0.08, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work that every loader must do, whatever its way of doing it.
+
+    ``train`` is a random resized crop with antialiased bilinear filtering, then a random mirror;
+    ``val`` resizes the shorter side to image_size * 8/7 and crops the centre. EXIF rotation is not
+    applied. Every sample comes once an epoch; ``train`` in a seeded order that differs between
+    epochs, ``val`` in ascending id order. The last batch of an epoch may be smaller.
+    mean and std are in 0..1 units, one for each channel.
+    """
+
+    source: Source
+    split: Split = "train"
+    image_size: int = 224
+    channels: int = 3
+    batch_size: int = 256
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    compute_dtype: ComputeDtype = "float32"
+    workers: int = 1
+    device: str = "cpu"
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    on_error: Literal["raise"] = "raise"
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "batch_size", "workers", "world_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise OptionError(f"{name} must be a whole number of 1 or more, got {value!r}")
+        if self.channels not in (1, 3):
+            raise OptionError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r}")
+        if not 0 <= self.rank < self.world_size:
+            raise OptionError(f"rank must be in 0..{self.world_size - 1}, got {self.rank!r}")
+        if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
+            raise OptionError(
+                f"mean and std must hold one number a channel ({self.channels}), std above 0, "
+                f"got mean={self.mean!r} std={self.std!r}"
+            )
+
+
+class Loader(ABC):
+    """An open pipeline over one split of one source (of this rank's share of it)."""
+
+    samples_per_epoch: int
+
+    @abstractmethod
+    def epoch(self, index: int) -> Iterator[Batch]:
+        """Yield every sample of epoch ``index`` once. A corrupt sample raises SampleError by name."""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """For a loader without knobs of its own."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A library that a backend imports, and how to get it."""
+
+    module: str
+    install: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The work as the loader will do it, perhaps over a converted copy, and what the copy cost."""
+
+    work: Work
+    seconds: float = 0.0
+    bytes: int = 0
+
+
+class LoaderFactory(ABC):
+    """A backend, found by its entry point in the group ``throughput.loaders``.
+
+    Importing its module must not import the library that it wraps.
+    """
+
+    name: str
+    requires: tuple[Requirement, ...] = ()
+    Options: type[Any] = NoOptions
+    """A frozen, self-validating dataclass of the backend's own knobs."""
+    about: str = ""
+    """One line for ``throughput list``."""
+    ceiling: bool = False
+    """True for a loader that repeats samples on purpose, to show a limit: no ledger, no rank."""
+
+    def why_not(self, work: Work) -> str | None:  # noqa: ARG002 - part of the contract
+        """A reason why this work cannot be done here (the row is skipped), or None."""
+        return None
+
+    def decode(self, work: Work, options: Any) -> Literal["cpu", "gpu"]:  # noqa: ARG002 - part of the contract
+        """Where the JPEGs are decoded."""
+        return "cpu"
+
+    def prepare(self, work: Work, options: Any, progress: Progress = no_progress) -> Prepared:  # noqa: ARG002 - part of the contract
+        """Convert, once and untimed, what the loader cannot read itself."""
+        return Prepared(work)
+
+    @abstractmethod
+    def open(self, work: Work, options: Any) -> AbstractContextManager[Loader]:
+        """Start the pipeline; leaving the context ends its processes and threads."""
+
+
+class ModelFamily(ABC):
+    """Models by name, found by an entry point in the group ``throughput.models``."""
+
+    requires: tuple[Requirement, ...] = ()
+
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Names of the models, without building one."""
+
+    @abstractmethod
+    def build(self, name: str, num_classes: int, channels: int) -> Module:
+        """A freshly initialised model that maps (N, C, S, S) to logits (N, num_classes)."""
+
+
+class Report(ABC):
+    """One output format, found by an entry point in the group ``throughput.reports``."""
+
+    about: str = ""
+
+    @abstractmethod
+    def render(self, results: Results) -> str:
+        """The results as text in this format."""
+
+
+Callback = Callable[[], None]

@@ -1,0 +1,44 @@
+"""What a user can get wrong. Each message names what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class ThroughputError(Exception):
+    """The input is wrong: the command line prints the message as one line and exits with 2."""
+
+    exit_code = 2
+
+
+class SourceError(ThroughputError):
+    """The images cannot be found or read."""
+
+
+class SampleError(SourceError):
+    """One sample cannot be read or decoded; ``sample`` names its file, or its shard and offset."""
+
+    def __init__(self, sample: str, cause: str) -> None:
+        super().__init__(f"{sample}: {cause}")
+        self.sample = sample
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type[SampleError], tuple[str, str]]:
+        """Let a worker process hand the error to its parent whole."""
+        return (SampleError, (self.sample, self.cause))
+
+
+class OptionError(ThroughputError):
+    """An option has a value that cannot work."""
+
+
+class UnknownNameError(ThroughputError):
+    """No loader, model or report of that name; the message offers the nearest one."""
+
+
+class RoomError(ThroughputError):
+    """A disk or a limit has no room for what would be written."""
+
+
+class NothingMeasuredError(ThroughputError):
+    """Every row was skipped or failed."""
+
+    exit_code = 3

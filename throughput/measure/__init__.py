@@ -1,0 +1,1 @@
+"""What is measured: ready batches, phases, the ledger, telemetry, the environment."""

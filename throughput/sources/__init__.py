@@ -1,0 +1,1 @@
+"""Which images exist: a folder of class folders, tar shards, or photos made for the purpose."""
