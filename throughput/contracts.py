@@ -105,7 +105,7 @@ class Work:
     ``train`` is a random resized crop with antialiased bilinear filtering, then a random mirror;
     ``val`` resizes the shorter side to image_size * 8/7 and crops the centre. EXIF rotation is not
     applied. Every sample comes once an epoch; ``train`` in a seeded order that differs between
-    epochs, ``val`` in ascending id order. The last batch of an epoch may be smaller.
+    epochs, ``val`` in the same order every epoch. The last batch of an epoch may be smaller.
     mean and std are in 0..1 units, one for each channel.
     """
 

@@ -42,3 +42,7 @@ class NothingMeasuredError(ThroughputError):
     """Every row was skipped or failed."""
 
     exit_code = 3
+
+
+class LoaderError(ThroughputError):
+    """A loader broke its contract: a wrong shape, an epoch without batches, a pipeline that died."""

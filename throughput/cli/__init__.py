@@ -1,1 +1,85 @@
 """The ``throughput`` command: a table of contents. Each command is one file, imported when it is called."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from throughput import __version__
+from throughput.errors import ThroughputError
+from throughput.registry import extra_commands
+
+COMMANDS = {
+    "bench": ("throughput.cli.bench", "Measure loaders: alone, the model alone, and both together."),
+    "list": ("throughput.cli.list", "List loaders, models and reports, and what each of them needs."),
+    "doctor": ("throughput.cli.doctor", "Look this machine over, and name a cure for each problem."),
+    "pack": ("throughput.cli.pack", "Write any source as WebDataset tar shards."),
+    "synth": ("throughput.cli.synth", "Write photo-like JPEGs as a folder of class folders."),
+}
+"""Name -> module that holds ``command``, and the line that ``--help`` shows without importing it."""
+
+INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Finds commands by name; those of plug-ins come from the entry points in ``throughput.commands``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return [*COMMANDS, *(name for name in extra_commands() if name not in COMMANDS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        if cmd_name in COMMANDS:
+            command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+            return command
+        extra = extra_commands().get(cmd_name)
+        return None if extra is None else extra.load()
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        rows = [(name, about) for name, (_, about) in COMMANDS.items()]
+        rows += [(name, f"From {extra.value.partition(':')[0]}.") for name, extra in extra_commands().items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="throughput")
+def command() -> None:
+    """Which input pipeline keeps this model busy, on this data, on this machine, and what limits it?"""
+
+
+def main() -> None:
+    """Run the command; a mistake of the user's is one line on stderr, never a traceback."""
+    # A termination request unwinds like Ctrl-C does, so that no process is left behind.
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_exit_code())
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _exit_code() -> int:
+    try:
+        code = command.main(prog_name="throughput", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except ThroughputError as error:
+        click.echo(f"throughput: {' '.join(str(error).split())}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does.
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,1 +1,7 @@
 """Which images exist: a folder of class folders, tar shards, or photos made for the purpose."""
+
+from throughput.sources.folder import FolderSource
+from throughput.sources.opening import open_source
+from throughput.sources.shards import ShardSource
+
+__all__ = ["FolderSource", "ShardSource", "open_source"]

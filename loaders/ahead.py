@@ -1,0 +1,146 @@
+"""Encoded batches read ahead by threads: the bytes of each image, and which region of it is wanted."""
+
+from __future__ import annotations
+
+import io
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from throughput.canonical import centre_crop, draw_boxes, epoch_batches
+from throughput.contracts import Work
+from throughput.jpeg.header import read_frame
+from throughput.pixels import decode_image, open_image
+
+
+class Regions(NamedTuple):
+    """For each image of a batch, rows before columns.
+
+    start, shape: (2,) int32 each, pixels: the region to decode.
+    resize_from, resize_to: (2,) float32 each, in pixels of that region: the rectangle that becomes the
+    output; where it runs from right to left the output is mirrored.
+    """
+
+    start: list[NDArray[np.int32]]
+    shape: list[NDArray[np.int32]]
+    resize_from: list[NDArray[np.float32]]
+    resize_to: list[NDArray[np.float32]]
+
+
+class Encoded(NamedTuple):
+    """A batch before decoding. ids: (N,) int64; data: N arrays of uint8."""
+
+    ids: NDArray[np.int64]
+    data: list[NDArray[np.uint8]]
+    regions: Regions
+
+
+class Ahead(Iterator[Encoded]):
+    """Reads the batches of one val epoch, or of train epochs without end, a few batches ahead."""
+
+    def __init__(self, work: Work, first_epoch: int, batches: int) -> None:
+        self._work = work
+        self._first_epoch = first_epoch
+        self._queue: queue.Queue[Encoded | Exception | None] = queue.Queue(maxsize=batches)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._produce, name="throughput-read-ahead", daemon=True)
+        self._thread.start()
+
+    def __next__(self) -> Encoded:
+        item = self._queue.get()
+        if item is None:
+            raise StopIteration
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """End the thread; what it has read is dropped."""
+        self._closed.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.01)
+            except queue.Empty:
+                continue
+
+    def _produce(self) -> None:
+        work = self._work
+        epochs = count(self._first_epoch) if work.split == "train" else (self._first_epoch,)
+        try:
+            with ThreadPoolExecutor(min(4, work.workers), "throughput-read") as readers:
+                for epoch in epochs:
+                    for ids in epoch_batches(work, epoch):
+                        images = list(readers.map(self._read, ids.tolist()))
+                        if self._closed.is_set():
+                            return
+                        self._queue.put(encoded_batch(work, epoch, ids, images))
+            self._queue.put(None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
+            self._queue.put(error)
+
+    def _read(self, sample: int) -> tuple[bytes, int, int]:
+        return sized(self._work, sample, self._work.source.read(sample))
+
+
+def sized(work: Work, sample: int, data: bytes) -> tuple[bytes, int, int]:
+    """An image that any decoder takes alike, with its height and width in pixels.
+
+    JPEGs of one or three 8-bit components pass as they are. Whatever decoders disagree about (CMYK,
+    palettes, alpha, 16 bits) is decoded by Pillow, like everywhere else, and handed on as PNM. Raises
+    SampleError.
+    """
+    frame = read_frame(data)
+    if frame is not None and frame.components in (1, 3) and frame.precision == 8:
+        return data, frame.height, frame.width
+    image = decode_image(work, sample, open_image(work, sample, data))
+    plain = io.BytesIO()
+    image.save(plain, "PPM")
+    return plain.getvalue(), image.height, image.width
+
+
+def encoded_batch(
+    work: Work, epoch: int, ids: NDArray[np.int64], images: list[tuple[bytes, int, int]]
+) -> Encoded:
+    """Attach to each image the region that the canonical work wants of it."""
+    data = [np.frombuffer(encoded, np.uint8) for encoded, _, _ in images]
+    heights = np.array([height for _, height, _ in images], np.int64)
+    widths = np.array([width for _, _, width in images], np.int64)
+    regions = _crops(work, epoch, ids, heights, widths) if work.split == "train" else _centres(work, heights, widths)
+    return Encoded(ids, data, regions)
+
+
+def _crops(
+    work: Work, epoch: int, ids: NDArray[np.int64], heights: NDArray[np.int64], widths: NDArray[np.int64]
+) -> Regions:
+    boxes = draw_boxes(work, epoch, ids, heights, widths)
+    right_to_left = np.where(boxes.mirror, boxes.width, 0)
+    left_to_right = np.where(boxes.mirror, 0, boxes.width)
+    return Regions(
+        list(np.stack([boxes.top, boxes.left], axis=1).astype(np.int32)),
+        list(np.stack([boxes.height, boxes.width], axis=1).astype(np.int32)),
+        list(np.stack([np.zeros_like(right_to_left), right_to_left], axis=1).astype(np.float32)),
+        list(np.stack([boxes.height, left_to_right], axis=1).astype(np.float32)),
+    )
+
+
+def _centres(work: Work, heights: NDArray[np.int64], widths: NDArray[np.int64]) -> Regions:
+    """Resizing the whole and cropping its centre is resizing one rectangle of it."""
+    begins, ends = [], []
+    for height, width in zip(heights.tolist(), widths.tolist(), strict=True):
+        crop = centre_crop(height, width, work.image_size)
+        rows, columns = height / crop.height, width / crop.width
+        begins.append((crop.top * rows, crop.left * columns))
+        ends.append(((crop.top + work.image_size) * rows, (crop.left + work.image_size) * columns))
+    return Regions(
+        list(np.zeros((len(heights), 2), np.int32)),
+        list(np.stack([heights, widths], axis=1).astype(np.int32)),
+        list(np.array(begins, np.float32)),
+        list(np.array(ends, np.float32)),
+    )

@@ -1,0 +1,227 @@
+"""``dali``: NVIDIA DALI decodes and resizes; on the GPU (``mixed``) where there is one, else on the CPU.
+
+The crops are drawn here, as everywhere, and DALI decodes only what the crop keeps: its own random crop
+draws from other distributions than torchvision's. The encoded bytes are read by threads of this process
+ahead of the pipeline, so that any source will do and the order of samples is ours.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Literal
+
+from throughput.canonical import epoch_ids
+from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
+from throughput.errors import LoaderError, OptionError, SampleError
+from throughput.measure.environment import Finding
+from throughput.pixels import render_batch
+
+from .ahead import Ahead, Encoded
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_INSTALL = "pip install nvidia-dali-cuda120 (or nvidia-dali-cuda130 for drivers of CUDA 13)"
+_BUILDS = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
+
+
+@dataclass(frozen=True)
+class DaliOptions:
+    """prefetch: batches that DALI keeps ready. decode: where; ``auto`` is the GPU where the work has one.
+
+    hw_decoder_load: share of the images for the GPU's JPEG engine, 0..1; the rest its cores decode.
+    """
+
+    prefetch: int = 2
+    decode: str = "auto"
+    hw_decoder_load: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.prefetch < 1:
+            raise OptionError(f"prefetch must be 1 or more, got {self.prefetch}")
+        if self.decode not in ("auto", "cpu", "gpu"):
+            raise OptionError(f"decode must be auto, cpu or gpu, got {self.decode!r}")
+        if not 0 <= self.hw_decoder_load <= 1:
+            raise OptionError(f"hw_decoder_load must lie in 0..1, got {self.hw_decoder_load}")
+
+
+class DaliLoaderFactory(LoaderFactory):
+    """A DALI pipeline with fused region decoding."""
+
+    name = "dali"
+    about = "NVIDIA DALI, decoding on the GPU where there is one, else on the CPU"
+    requires = (Requirement("torch", "pip install torch"), Requirement("nvidia.dali", _INSTALL))
+    Options = DaliOptions
+
+    def decode(self, work: Work, options: DaliOptions) -> Literal["cpu", "gpu"]:
+        """The GPU for a CUDA device unless ``decode`` says otherwise."""
+        if options.decode == "gpu" or (options.decode == "auto" and work.device.startswith("cuda")):
+            return "gpu"
+        return "cpu"
+
+    @contextmanager
+    def open(self, work: Work, options: DaliOptions) -> Iterator[Loader]:
+        """The pipeline is built with the first batch; its threads end with the context."""
+        decode = self.decode(work, options)
+        if decode == "gpu" and not work.device.startswith("cuda"):
+            raise OptionError(f"dali.decode=gpu needs --device cuda, got {work.device}: choose decode=auto or cpu")
+        loader = _DaliLoader(work, options, decode)
+        try:
+            yield loader
+        finally:
+            loader.close()
+
+
+class _DaliLoader(Loader):
+    def __init__(self, work: Work, options: DaliOptions, decode: Literal["cpu", "gpu"]) -> None:
+        self._work = work
+        self._options = options
+        self._decode = decode
+        self.samples_per_epoch = len(epoch_ids(work, 0))
+        self._batches_per_epoch = -(-self.samples_per_epoch // work.batch_size)
+        self._pipeline: Any = None
+        self._ahead: Ahead | None = None
+        self._in_pipeline: deque[Encoded] = deque()
+        self._ready_for: int | None = None
+
+    def epoch(self, index: int) -> Iterator[Batch]:
+        """Continues with what is in the pipeline already where ``index`` is the next epoch."""
+        import torch
+
+        if self._ready_for != index:
+            self._restart(index)
+        self._ready_for = None  # unless this epoch is read to its end
+        for _ in range(self._batches_per_epoch):
+            images = self._run()
+            ids = self._in_pipeline.popleft().ids
+            labels = torch.from_numpy(self._work.source.labels[ids])
+            yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
+        if self._work.split == "train":
+            self._ready_for = index + 1
+
+    def close(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+        self._pipeline = self._ahead = None
+        self._in_pipeline.clear()
+
+    def _restart(self, first_epoch: int) -> None:
+        """A new pipeline: one that was left in mid-epoch, or has failed, counts its batches wrongly."""
+        self.close()
+        self._ahead = Ahead(self._work, first_epoch, batches=self._options.prefetch)
+        self._pipeline = _build(self._work, self._options, self._decode, self._next_inputs)
+
+    def _next_inputs(self) -> tuple[list[NDArray[Any]], ...]:
+        """What DALI asks for when it wants to work on one more batch."""
+        assert self._ahead is not None
+        encoded = next(self._ahead, None)
+        if encoded is None:
+            raise StopIteration
+        self._in_pipeline.append(encoded)
+        regions = encoded.regions
+        return (encoded.data, regions.start, regions.shape, regions.resize_from, regions.resize_to)
+
+    def _run(self) -> Any:
+        """The next batch's images, (N, S, S, C) uint8, on the device that decoded them."""
+        import torch
+
+        try:
+            (images,) = self._pipeline.run()
+            return torch.from_dlpack(images.as_tensor())
+        except StopIteration:
+            raise LoaderError("DALI ended the epoch before its last batch") from None
+        except RuntimeError as error:
+            raise self._named(error) from error
+
+    def _named(self, error: RuntimeError) -> SampleError | LoaderError:
+        """DALI names no file: find the sample that it failed on."""
+        for encoded in self._in_pipeline:
+            for place in range(len(encoded.ids)):
+                try:
+                    render_batch(self._work, 0, encoded.ids[place : place + 1], [encoded.data[place].tobytes()])
+                except SampleError as culprit:
+                    return culprit
+        return LoaderError(f"DALI failed: {' '.join(str(error).split())[:400]}")
+
+
+def _build(
+    work: Work, options: DaliOptions, decode: Literal["cpu", "gpu"], next_inputs: Callable[[], tuple[Any, ...]]
+) -> Any:
+    from nvidia.dali import fn, pipeline_def, types
+
+    on_gpu = decode == "gpu"
+    size = work.image_size
+
+    @pipeline_def(  # type: ignore[untyped-decorator] # DALI ships no type information
+        batch_size=work.batch_size,
+        num_threads=work.workers,
+        device_id=_device_index(work) if on_gpu else None,
+        prefetch_queue_depth=options.prefetch,
+        exec_dynamic=True,
+        seed=work.seed,
+    )
+    def pipeline() -> Any:
+        encoded, start, shape, resize_from, resize_to = fn.external_source(
+            source=next_inputs,
+            num_outputs=5,
+            batch=True,
+            dtype=[types.UINT8, types.INT32, types.INT32, types.FLOAT, types.FLOAT],
+        )
+        images = fn.decoders.image_slice(
+            encoded,
+            start=start,
+            shape=shape,
+            axis_names="HW",
+            adjust_orientation=False,
+            jpeg_fancy_upsampling=True,
+            output_type=types.RGB if work.channels == 3 else types.GRAY,
+            **({"device": "mixed", "hw_decoder_load": options.hw_decoder_load} if on_gpu else {"device": "cpu"}),
+        )
+        # A region whose end lies left of its start comes out mirrored.
+        return fn.resize(
+            images,
+            size=[size, size],
+            roi_start=resize_from,
+            roi_end=resize_to,
+            interp_type=types.INTERP_LINEAR,
+            antialias=True,
+        )
+
+    built = pipeline()
+    built.build()
+    return built
+
+
+def _device_index(work: Work) -> int:
+    _, _, index = work.device.partition(":")
+    return int(index or 0)
+
+
+def diagnose() -> Iterable[Finding]:
+    """Which DALI build is live, and whether two are in each other's way."""
+    installed = []
+    for build in _BUILDS:
+        try:
+            installed.append(f"{build} {version(build)}")
+        except PackageNotFoundError:
+            continue
+    if not installed:
+        yield Finding("DALI", "not installed", "the dali loader is skipped", _INSTALL)
+        return
+    problem = cure = None
+    if len(installed) > 1:
+        problem = "two builds hold the same module: the one installed last is live"
+        cure = f"pip uninstall {' '.join(_BUILDS)}, then install one of them"
+    try:
+        import nvidia.dali
+
+        live = f"built for CUDA {nvidia.dali.__cuda_version__}"
+    except Exception as error:  # noqa: BLE001 - a broken installation fails in any way
+        live, problem, cure = "does not import", f"{type(error).__name__}: {error}", _INSTALL
+    yield Finding("DALI", f"{', '.join(installed)}; {live}", problem, cure)

@@ -1,0 +1,224 @@
+"""``webdataset``: the WebDataset library streams tar shards in sequence through a shuffle buffer.
+
+Every worker takes a run of equal length from the shards' common order, so the number of shards limits
+neither the number of workers nor their balance. Each shard is checked against its index as it goes by:
+a sample that is missing or has moved is an error, never a silence. The order of samples depends on the
+number of workers, as streaming does; the set of samples, and each sample's crop, does not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from throughput.contracts import (
+    Batch,
+    Loader,
+    LoaderFactory,
+    Prepared,
+    Progress,
+    Requirement,
+    Work,
+    no_progress,
+)
+from throughput.errors import LoaderError, OptionError, SourceError, ThroughputError
+from throughput.pixels import render_batch
+from throughput.sources.conversion import packed_copy
+from throughput.sources.shards import ShardSource
+
+from .workers import WorkerOptions, end_workers, items, worker_loader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class WebDatasetOptions(WorkerOptions):
+    """shuffle: encoded samples in each worker's shuffle buffer; 1 keeps the order of the shards."""
+
+    shuffle: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shuffle < 1:
+            raise OptionError(f"shuffle must be 1 or more, got {self.shuffle}")
+
+
+class WebDatasetLoaderFactory(LoaderFactory):
+    """Tar shards in sequence, by worker processes."""
+
+    name = "webdataset"
+    about = "tar shards streamed in sequence by the WebDataset library, Pillow decoding"
+    requires = (
+        Requirement("torch", "pip install torch"),
+        Requirement("webdataset", "pip install webdataset"),
+    )
+    Options = WebDatasetOptions
+
+    def prepare(self, work: Work, options: WebDatasetOptions, progress: Progress = no_progress) -> Prepared:  # noqa: ARG002 - part of the contract
+        """Pack a source that is not in shards into the cache folder."""
+        if isinstance(work.source, ShardSource):
+            return Prepared(work)
+        copy = packed_copy(work.source, progress)
+        return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes)
+
+    @contextmanager
+    def open(self, work: Work, options: WebDatasetOptions) -> Iterator[Loader]:
+        """Worker processes start with the first batch and end with the context."""
+        if not isinstance(work.source, ShardSource):
+            raise SourceError(f"{work.source.location} is not in shards: call prepare() first")
+        loader = _ShardLoader(work, work.source, options)
+        try:
+            yield loader
+        finally:
+            loader.close()
+
+
+class _Run(NamedTuple):
+    """A stretch of one shard that one worker decodes: its ids, (M,) int64, in the order of the file."""
+
+    shard: int
+    ids: NDArray[np.int64]
+
+
+def epoch_runs(work: Work, source: ShardSource, epoch: int) -> list[_Run]:
+    """What all ranks read in an epoch: the split's samples, shard by shard, shards shuffled in train."""
+    shards = np.arange(len(source.shards))
+    if work.split == "train":
+        shards = np.random.default_rng([work.seed, epoch]).permutation(shards)
+    wanted = np.zeros(len(source.labels), np.bool_)
+    wanted[source.ids(work.split)] = True
+    runs = [_Run(int(shard), ids[wanted[ids]]) for shard in shards for ids in (source.shard_ids(int(shard)),)]
+    return [run for run in runs if len(run.ids)]
+
+
+def reader_runs(runs: list[_Run], reader: int, readers: int) -> list[_Run]:
+    """The ``reader``-th of ``readers`` equal stretches (to within one sample) of all runs in a row."""
+    total = sum(len(run.ids) for run in runs)
+    first, last = total * reader // readers, total * (reader + 1) // readers
+    taken, begin = [], 0
+    for run in runs:
+        ids = run.ids[max(0, first - begin) : max(0, last - begin)]
+        if len(ids):
+            taken.append(_Run(run.shard, ids))
+        begin += len(run.ids)
+    return taken
+
+
+class _Shards:
+    """The pipeline's source: batches (ids, (N, S, S, C) uint8); a worker's last one may be smaller."""
+
+    def __init__(self, work: Work, source: ShardSource, options: WebDatasetOptions) -> None:
+        import torch
+
+        self._work = work
+        self._source = source
+        self._options = options
+        # Shared memory: workers that persist between epochs read the new epoch's number here.
+        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    def __call__(self) -> Iterator[tuple[NDArray[np.int64], Tensor] | ThroughputError]:
+        import torch
+
+        epoch = int(self.epoch)
+        try:
+            samples = self._samples(epoch)
+            while batch := list(islice(samples, self._work.batch_size)):
+                ids = np.array([sample for sample, _ in batch], np.int64)
+                images = render_batch(self._work, epoch, ids, [data for _, data in batch])
+                yield ids, torch.from_numpy(images)
+        except ThroughputError as error:
+            yield error
+
+    def _samples(self, epoch: int) -> Iterator[tuple[int, bytes]]:
+        """This worker's share of an epoch, shuffled in train."""
+        import webdataset
+        from torch.utils.data import get_worker_info
+
+        worker = get_worker_info()
+        worker_id, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        reader, readers = self._work.rank * workers + worker_id, self._work.world_size * workers
+        runs = reader_runs(epoch_runs(self._work, self._source, epoch), reader, readers)
+        samples = (sample for run in runs for sample in read_run(self._source, run))
+        if self._work.split == "val":
+            return samples
+        size = self._options.shuffle
+        rng = random.Random(f"{self._work.seed} {epoch} {reader}")
+        shuffled: Iterator[tuple[int, bytes]] = webdataset.shuffle(size, initial=size, rng=rng)(samples)
+        return shuffled
+
+
+def read_run(source: ShardSource, run: _Run) -> Iterator[tuple[int, bytes]]:
+    """Yield (id, encoded image) of a run by reading its shard in sequence.
+
+    Raises LoaderError where the shard no longer holds what its index says.
+    """
+    from webdataset.tariterators import tar_file_iterator
+
+    path = source.shards[run.shard]
+    members = {source.members[int(sample)]: int(sample) for sample in run.ids}
+    # Opened here and not by the library, whose opener would run a name that begins with "pipe:" in a shell.
+    with Path(path).open("rb") as stream:
+        files = tar_file_iterator(stream, select_files=members.__contains__)
+        for sample in run.ids.tolist():
+            try:
+                file = next(files, None)
+            except Exception as error:  # tarfile raises many types on a damaged shard
+                raise LoaderError(f"{source.describe(sample)} cannot be read: {error}") from error
+            if file is None or members[file["fname"]] != sample:
+                raise LoaderError(
+                    f"{source.describe(sample)} is missing: the shard changed since it was scanned; start again"
+                )
+            yield sample, file["data"]
+
+
+class _ShardLoader(Loader):
+    def __init__(self, work: Work, source: ShardSource, options: WebDatasetOptions) -> None:
+        import webdataset
+
+        self._work = work
+        self._source = source
+        runs = epoch_runs(work, source, 0)
+        readers = range(work.rank * work.workers, (work.rank + 1) * work.workers)
+        self.samples_per_epoch = sum(
+            len(run.ids)
+            for reader in readers
+            for run in reader_runs(runs, reader, work.world_size * work.workers)
+        )
+        self._shards = _Shards(work, source, options)
+        self._workers = worker_loader(webdataset.DataPipeline(self._shards), work, options)
+
+    def epoch(self, index: int) -> Iterator[Batch]:
+        """Workers' whole batches pass through; their last, smaller ones are joined at the end."""
+        import torch
+
+        self._shards.epoch.fill_(index)
+        rest: list[tuple[NDArray[np.int64], Tensor]] = []
+        for ids, images in items(iter(self._workers)):
+            if len(ids) == self._work.batch_size:
+                yield self._batch(ids, images)
+            else:
+                rest.append((ids, images))
+        if rest:
+            ids = np.concatenate([ids for ids, _ in rest])
+            images = torch.cat([images for _, images in rest])
+            for begin in range(0, len(ids), self._work.batch_size):
+                part = slice(begin, begin + self._work.batch_size)
+                yield self._batch(ids[part], images[part])
+
+    def _batch(self, ids: NDArray[np.int64], images: Tensor) -> Batch:
+        import torch
+
+        labels = torch.from_numpy(self._source.labels[ids])
+        return Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
+
+    def close(self) -> None:
+        end_workers(self._workers)

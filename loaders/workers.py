@@ -1,0 +1,76 @@
+"""torch's DataLoader as the loaders here use it: processes that hand over whole batches of uint8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from throughput.contracts import Work
+from throughput.errors import LoaderError, OptionError, ThroughputError
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+_STARTS = ("fork", "spawn", "forkserver")
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """prefetch: batches that each worker keeps ready. start: how worker processes are started."""
+
+    prefetch: int = 2
+    start: str = "fork"
+
+    def __post_init__(self) -> None:
+        if self.prefetch < 1:
+            raise OptionError(f"prefetch must be 1 or more, got {self.prefetch}")
+        if self.start not in _STARTS:
+            raise OptionError(f"start must be one of {', '.join(_STARTS)}, got {self.start!r}")
+
+
+def worker_loader(dataset: Any, work: Work, options: WorkerOptions, sampler: Any = None) -> DataLoader[Any]:
+    """A DataLoader whose workers persist and whose items are what ``dataset`` yields, uncollated."""
+    from torch.utils.data import DataLoader
+
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=work.workers,
+        collate_fn=_unchanged,
+        pin_memory=work.device.startswith("cuda"),
+        persistent_workers=True,
+        prefetch_factor=options.prefetch,
+        multiprocessing_context=options.start,
+    )
+
+
+def items(running: Iterator[Any]) -> Iterator[Any]:
+    """What the workers hand over; an error among it is raised here.
+
+    A worker hands a ThroughputError over as a value, because torch would lose its type on the way.
+    Raises LoaderError where a worker died.
+    """
+    while True:
+        try:
+            item = next(running)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            raise LoaderError(f"a worker process died: {' '.join(str(error).split())}") from error
+        if isinstance(item, ThroughputError):
+            raise item
+        yield item
+
+
+def end_workers(dataloader: DataLoader[Any]) -> None:
+    """End the worker processes now, not when the garbage collector comes by."""
+    running: Any = dataloader._iterator
+    if running is not None:
+        running._shutdown_workers()  # torch offers no public way
+        dataloader._iterator = None
+
+
+def _unchanged(item: Any) -> Any:
+    return item

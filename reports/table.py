@@ -1,0 +1,128 @@
+"""``table``: one row a loader, for a terminal."""
+
+from __future__ import annotations
+
+import io
+import shutil
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from throughput.contracts import Report
+from throughput.results import Phase, Results, Row
+
+NOTHING = "–"
+
+
+class TableReport(Report):
+    """A rich table, as wide as the terminal (at least 100 columns), with what it means below it."""
+
+    about = "one row a loader, for a terminal"
+
+    def render(self, results: Results) -> str:
+        """Plain text; colours are left to whoever prints to a terminal."""
+        table = Table(title=_title(results), title_justify="left", expand=False)
+        table.add_column("loader", no_wrap=True)
+        table.add_column("decode")
+        for heading in _HEADINGS:
+            table.add_column(heading, justify="right")
+        for row in sorted(results.rows, key=_rank, reverse=True):
+            table.add_row(row.loader, *_cells(row))
+        console = Console(file=io.StringIO(), width=max(100, shutil.get_terminal_size((120, 24)).columns))
+        console.print(table)
+        for line in _notes(results):
+            console.print(Text(line))
+        text = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO from above
+        return "\n".join(line.rstrip() for line in text.rstrip().splitlines())
+
+
+_HEADINGS = (
+    "alone\nimages/s",
+    "model\nimages/s",
+    "training\nimages/s",
+    "of the\nceiling",
+    "waiting",
+    "GPU",
+    "CPU",
+    "memory\nGB",
+    "top-1",
+)
+
+
+def _title(results: Results) -> str:
+    work = results.work
+    return (
+        f"{work['train_images']:,} images of {work['source']}, {work['image_size']} px, batch {work['batch_size']}, "
+        f"{work['model']} in {work['compute_dtype']} on {work['device']}, {work['workers']} workers"
+    )
+
+
+def _rank(row: Row) -> tuple[bool, float]:
+    """Fastest in training first; what was not measured last."""
+    phase = row.train or row.load or row.model
+    return row.status == "ok", phase.images_per_second.median if phase else 0.0
+
+
+def _cells(row: Row) -> list[str]:
+    if row.status != "ok":
+        return [row.status, *[NOTHING] * len(_HEADINGS)]
+    return [
+        row.decode or NOTHING,
+        _rate(row.load),
+        _rate(row.model),
+        _rate(row.train),
+        _percent(row.share_of_ceiling),
+        _percent(row.train.wait_fraction if row.train else None),
+        _percent(row.gpu_utilisation),
+        _percent(row.cpu_utilisation),
+        NOTHING if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e9:.1f}",
+        _percent(row.accuracy, digits=1),
+    ]
+
+
+def _rate(phase: Phase | None) -> str:
+    """The median, and half the span of the passes where there were several."""
+    if phase is None:
+        return NOTHING
+    rate = phase.images_per_second
+    if rate.low is None or rate.high is None:
+        return f"{rate.median:,.0f}"
+    return f"{rate.median:,.0f} ±{(rate.high - rate.low) / 2:,.0f}"
+
+
+def _percent(share: float | None, digits: int = 0) -> str:
+    return NOTHING if share is None else f"{100 * share:.{digits}f}%"
+
+
+def _notes(results: Results) -> list[str]:
+    """What a reader must know to trust, or not to trust, a row."""
+    notes = []
+    for row in results.rows:
+        if row.status != "ok":
+            notes.append(f"{row.loader}: {row.status}: {row.reason}")
+            continue
+        if row.prepare is not None and row.prepare.seconds > 0:
+            notes.append(
+                f"{row.loader}: converted the source first: {row.prepare.seconds:.1f} s, "
+                f"{row.prepare.bytes / 1e6:,.0f} MB in the cache folder"
+            )
+        if row.ledger is not None:
+            notes.append(f"{row.loader}: {_counted(row)}")
+        if row.accuracy is None and row.accuracy_reason is not None:
+            notes.append(f"{row.loader}: no accuracy: {row.accuracy_reason}")
+    return notes
+
+
+def _counted(row: Row) -> str:
+    assert row.ledger is not None
+    worst = row.ledger.worst
+    complete = sum(epoch.complete for epoch in row.ledger.epochs)
+    if row.ledger.exact and complete:
+        return f"every one of {worst.expected:,} images exactly once in each of {complete} epochs"
+    if row.ledger.exact:
+        return f"no epoch was finished; {worst.unique:,} of {worst.expected:,} images came, none twice"
+    return (
+        f"MISCOUNTED: in epoch {worst.epoch}, of {worst.expected:,} images {worst.missing or 0:,} missing, "
+        f"{worst.duplicate:,} duplicate, {worst.unexpected:,} unexpected"
+    )

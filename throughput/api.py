@@ -1,0 +1,182 @@
+"""The two things to call from Python: ``open_loader`` to train with, ``bench`` to measure."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from throughput.choices import Data, choose_model, choose_source, choose_work
+from throughput.contracts import Batch, LoaderFactory, Progress, Split, Work, no_progress
+from throughput.errors import OptionError
+from throughput.measure.budget import Budget
+from throughput.measure.environment import environment
+from throughput.measure.plan import PHASES, Plan, describe_work
+from throughput.measure.run import measure
+from throughput.options import build_options
+from throughput.registry import load_loader, loader_names, missing_requirements
+from throughput.results import Results, Row
+
+
+@dataclass(frozen=True)
+class OpenLoader:
+    """A loader that runs. classes: names that the labels index. work: what it does, in full."""
+
+    samples_per_epoch: int
+    classes: tuple[str, ...]
+    work: Work
+    _epoch: Callable[[int], Iterator[Batch]]
+
+    def epoch(self, index: int) -> Iterator[Batch]:
+        """The batches of an epoch: every sample once, in train in another order than in other epochs."""
+        return self._epoch(index)
+
+
+@contextmanager
+def open_loader(
+    name: str,
+    data: Data = None,
+    *,
+    split: Split = "train",
+    batch_size: int | None = None,
+    image_size: int = 224,
+    workers: int | str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    options: Mapping[str, Any] | None = None,
+    raw: bool = False,
+    label_field: str | None = None,
+    allow_pipe: bool = False,
+    progress: Progress = no_progress,
+) -> Iterator[OpenLoader]:
+    """Open a loader for a training loop of your own; leaving the context ends its processes.
+
+    Batches are ready: (N, C, S, S) on the device, normalised, channels_last, in the compute dtype. With
+    ``raw`` they come as the loader makes them, usually uint8 on the host. ``options`` are the loader's
+    own, as in ``--opt``. Raises a ThroughputError that says what to do.
+    """
+    from throughput.measure.feed import Feed
+
+    factory = load_loader(name)
+    source = choose_source(data, label_field, allow_pipe, progress)
+    work = choose_work(
+        source,
+        batch_size=batch_size,
+        image_size=image_size,
+        workers=workers,
+        precision=precision,
+        device=device,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+    )
+    work = replace(work, split=split)
+    _require(factory, work)
+    chosen = build_options(factory, options or {})
+    prepared = factory.prepare(work, chosen, progress)
+    with factory.open(prepared.work, chosen) as loader:
+        epoch = loader.epoch if raw else Feed(loader, prepared.work).epoch
+        yield OpenLoader(loader.samples_per_epoch, source.classes, prepared.work, epoch)
+
+
+def bench(
+    loaders: str | Sequence[str] = "all",
+    data: Data = None,
+    *,
+    batch_size: int | None = None,
+    image_size: int = 224,
+    workers: int | str = "auto",
+    model: str | None = None,
+    phases: Sequence[str] = PHASES,
+    seconds: float = Budget.seconds,
+    steps: int | None = None,
+    repeats: int = Budget.repeats,
+    precision: str = "auto",
+    device: str = "auto",
+    compile: bool = False,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    label_field: str | None = None,
+    allow_pipe: bool = False,
+    progress: Progress = no_progress,
+    on_row: Callable[[Results], None] = lambda _: None,
+) -> Results:
+    """Measure loaders by name, each in a fresh process, and return what the command prints.
+
+    ``options`` holds each loader's own by loader name. ``on_row`` is told the results so far after each
+    row. Raises a ThroughputError where nothing can be started; a loader that cannot run here, or
+    fails, is a row that says why.
+    """
+    names = chosen_loaders(loaders)
+    factories = {name: load_loader(name) for name in names}
+    unknown = set(options or {}) - set(names)
+    if unknown:
+        raise OptionError(f"options for {', '.join(sorted(unknown))}, which is not among {', '.join(names)}")
+    for name, factory in factories.items():
+        build_options(factory, (options or {}).get(name, {}))
+    budget = Budget(seconds=seconds, steps=steps, repeats=repeats)
+    source = choose_source(data, label_field, allow_pipe, progress)
+    work = choose_work(
+        source,
+        batch_size=batch_size,
+        image_size=image_size,
+        workers=workers,
+        precision=precision,
+        device=device,
+        seed=seed,
+    )
+    plans = [
+        Plan(
+            loader=name,
+            work=work,
+            model=choose_model(model, work.device),
+            options=dict((options or {}).get(name, {})),
+            phases=tuple(phases),  # type: ignore[arg-type] # Plan checks the names
+            budget=budget,
+            compile=compile,
+        )
+        for name in names
+    ]
+    results = Results(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(sys.argv),
+        environment=environment(),
+        work=describe_work(plans[0]),
+        rows=(),
+    )
+    rows: list[Row] = []
+    for plan in plans:
+        rows.append(measure(plan, progress))
+        results = replace(results, rows=tuple(rows))
+        on_row(results)
+    return results
+
+
+def chosen_loaders(loaders: str | Sequence[str]) -> tuple[str, ...]:
+    """Names from a sequence or from ``NAME,NAME`` or ``all`` (every registered loader but the ceilings)."""
+    names = loaders.split(",") if isinstance(loaders, str) else list(loaders)
+    names = [name.strip() for name in names if name.strip()]
+    if names == ["all"]:
+        return tuple(name for name in loader_names() if not load_loader(name).ceiling)
+    if not names:
+        raise OptionError(f"--loader must name one or more of {', '.join(loader_names())}, or all")
+    return tuple(dict.fromkeys(names))
+
+
+def _require(factory: LoaderFactory, work: Work) -> None:
+    missing = missing_requirements(factory)
+    if missing:
+        raise OptionError(
+            f"the loader {factory.name!r} needs "
+            + ", ".join(f"{requirement.module} ({requirement.install})" for requirement in missing)
+        )
+    reason = factory.why_not(work)
+    if reason is not None:
+        raise OptionError(f"the loader {factory.name!r} cannot do this here: {reason}")

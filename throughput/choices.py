@@ -1,0 +1,112 @@
+"""From what a user chose to the work that every loader must do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from throughput.contracts import Progress, Source, Work, no_progress
+from throughput.errors import OptionError
+from throughput.measure.environment import usable_cores
+from throughput.registry import load_model_family_for
+from throughput.sources import open_source
+from throughput.sources.synthetic import default_source_folder
+
+if TYPE_CHECKING:
+    import torch
+
+Data = str | Path | Sequence[str | Path] | Source | None
+"""What to read: as for ``open_source``; None: photo-like images, made once into the cache folder."""
+
+CPU_BATCH_SIZE, GPU_BATCH_SIZE = 64, 256
+CPU_MODEL, GPU_MODEL = "cnn_small", "resnet50"
+
+
+def choose_source(
+    data: Data, label_field: str | None = None, allow_pipe: bool = False, progress: Progress = no_progress
+) -> Source:
+    """Open ``data``. Raises SourceError."""
+    if isinstance(data, Source):
+        return data
+    if data is None:
+        data = default_source_folder(progress)
+    return open_source(data, label_field=label_field, allow_pipe=allow_pipe, progress=progress)
+
+
+def choose_work(
+    source: Source,
+    *,
+    batch_size: int | None = None,
+    image_size: int = 224,
+    workers: int | str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Work:
+    """The train work over ``source``; None and ``auto`` take what suits this machine. Raises OptionError."""
+    from throughput.training.precision import choose_dtype
+
+    chosen_device = choose_device(device)
+    if batch_size is None:
+        # A small source is no mistake where no batch size was asked for.
+        preferred = GPU_BATCH_SIZE if chosen_device.type == "cuda" else CPU_BATCH_SIZE
+        batch_size = min(preferred, len(source.ids("train")) // world_size)
+    work = Work(
+        source=source,
+        image_size=image_size,
+        batch_size=batch_size,
+        compute_dtype=choose_dtype(precision, chosen_device),
+        workers=_choose_workers(workers),
+        device=str(chosen_device),
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+    )
+    samples = len(source.ids("train")) // world_size
+    if work.batch_size > samples:
+        share = "" if world_size == 1 else f" for each of {world_size} ranks"
+        raise OptionError(
+            f"--batch {work.batch_size} is larger than the train split of {source.location}, which has "
+            f"{samples} images{share}: choose --batch {samples} or less"
+        )
+    return work
+
+
+def choose_device(device: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as torch sees it. Raises OptionError."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return torch.device("cuda:0" if available else "cpu")
+    kind, _, index = device.partition(":")
+    if kind == "cpu" and not index:
+        return torch.device("cpu")
+    if kind != "cuda" or (index and not index.isdigit()):
+        raise OptionError(f"--device must be auto, cpu, cuda or cuda:N, got {device!r}")
+    if not available:
+        raise OptionError(
+            f"--device {device}: torch finds no CUDA device here; choose --device cpu, or let `throughput doctor` look"
+        )
+    if int(index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on")
+    return torch.device("cuda", int(index or 0))
+
+
+def choose_model(model: str | None, device: str) -> str:
+    """The model's name, or the default for the device. Raises UnknownNameError with the nearest name."""
+    name = model or (GPU_MODEL if device.startswith("cuda") else CPU_MODEL)
+    load_model_family_for(name)
+    return name
+
+
+def _choose_workers(workers: int | str) -> int:
+    if workers == "auto":
+        return usable_cores()
+    try:
+        return int(workers)
+    except ValueError:
+        raise OptionError(f"--workers must be auto or a whole number of 1 or more, got {workers!r}") from None

@@ -1,0 +1,129 @@
+"""``throughput bench``: measure loaders and print one table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from throughput.errors import NothingMeasuredError, OptionError
+
+if TYPE_CHECKING:
+    from throughput.results import Results
+
+INTERRUPTED = 130
+
+
+@click.command(name="bench")
+@click.option("--loader", default="all", show_default=True, metavar="NAME[,NAME...]|all", help="What to measure.")
+@click.option("--data", metavar="PATH", help="Folder of class folders, tar shards, or a pattern of shards. [default: photos made for the purpose]")
+@click.option("--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]")
+@click.option("--size", type=int, default=224, show_default=True, metavar="N", help="Side of the crops, in pixels.")
+@click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="Processes or threads that load; auto: the usable cores.")
+@click.option("--model", metavar="NAME", help="Any name of `throughput list --models`. [default: resnet50 on a GPU, cnn_small on a CPU]")
+@click.option("--phases", default="load,model,train", show_default=True, metavar="NAME[,NAME...]", help="The loader alone, the model alone, both together.")
+@click.option("--seconds", type=float, default=3.0, show_default=True, metavar="S", help="Length of a measured pass.")
+@click.option("--steps", type=int, metavar="N", help="Batches in a pass, in place of --seconds.")
+@click.option("--repeats", type=int, default=3, show_default=True, metavar="N", help="Passes of each phase.")
+@click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16|fp16", help="What the model computes in.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where the model runs.")
+@click.option("--compile", "compile_model", is_flag=True, help="Run the model through torch.compile.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the order, the crops and the model.")
+@click.option("--opt", "assignments", multiple=True, metavar="LOADER.KEY=VALUE", help="A loader's own option; may be repeated.")
+@click.option("--label-field", metavar="NAME", help="Field of .json members that holds the label.")
+@click.option("--allow-pipe", is_flag=True, help="Run the command of a pipe: source, in a shell.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), metavar="PATH", help="Write the results as JSON.")
+def command(
+    loader: str,
+    data: str | None,
+    batch: int | None,
+    size: int,
+    workers: str,
+    model: str | None,
+    phases: str,
+    seconds: float,
+    steps: int | None,
+    repeats: int,
+    precision: str,
+    device: str,
+    compile_model: bool,
+    seed: int,
+    assignments: tuple[str, ...],
+    label_field: str | None,
+    allow_pipe: bool,
+    json_path: Path | None,
+) -> int:
+    """Measure loaders: alone, the model alone, and both together; then the accuracy on held-out images.
+
+    Each loader runs in a fresh process and does the same work. Exit status: 0 done, 2 wrong input,
+    3 nothing measured, 130 interrupted (the rows that were finished are printed).
+    """
+    from throughput.api import bench, chosen_loaders
+    from throughput.cli.progress import progress_bar
+    from throughput.options import parse_assignments
+
+    if json_path is not None and not json_path.absolute().parent.is_dir():
+        raise OptionError(f"--json {json_path}: there is no folder {json_path.absolute().parent}; make it first")
+    names = chosen_loaders(loader)
+    finished: list[Results] = []
+    interrupted = False
+    try:
+        with progress_bar() as progress:
+            bench(
+                names,
+                data,
+                batch_size=batch,
+                image_size=size,
+                workers=workers,
+                model=model,
+                phases=[phase.strip() for phase in phases.split(",") if phase.strip()],
+                seconds=seconds,
+                steps=steps,
+                repeats=repeats,
+                precision=precision,
+                device=device,
+                compile=compile_model,
+                seed=seed,
+                options=parse_assignments(assignments, names),
+                label_field=label_field,
+                allow_pipe=allow_pipe,
+                progress=progress,
+                on_row=finished.append,
+            )
+    except KeyboardInterrupt:
+        interrupted = True
+    if finished:
+        _tell(finished[-1], json_path)
+    if interrupted:
+        click.echo("throughput: interrupted", err=True)
+        return INTERRUPTED
+    return _verdict(finished[-1])
+
+
+def _tell(results: Results, json_path: Path | None) -> None:
+    """The table on stdout, the JSON where it was asked for, and one line on stderr for each row that failed."""
+    from throughput.cache import whole_file
+    from throughput.registry import load_report
+
+    click.echo(load_report("table").render(results))
+    if json_path is not None:
+        with whole_file(json_path) as file:
+            file.write(load_report("json").render(results).encode())
+    sys.stdout.flush()
+    for row in results.rows:
+        for warning in row.warnings:
+            click.echo(f"throughput: {row.loader}: {warning}", err=True)
+        if row.status == "failed":
+            click.echo(f"throughput: {row.loader} failed: {row.reason}", err=True)
+
+
+def _verdict(results: Results) -> int:
+    """The exit status: 0 where anything was measured; else 2 where the input is to blame, else 3."""
+    if any(row.status == "ok" for row in results.rows):
+        return 0
+    failed = [row for row in results.rows if row.status == "failed"]
+    if failed and all(row.bad_input for row in failed):
+        return OptionError.exit_code
+    return NothingMeasuredError.exit_code

@@ -1,0 +1,54 @@
+"""``throughput pack``: any images as tar shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("pack")
+@click.argument("source")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--label-field", metavar="FIELD", help="Field of .json members that holds the label.")
+@click.option("--allow-pipe", is_flag=True, help="Run the shell command of a pipe: source.")
+@click.option("--samples-per-shard", type=click.IntRange(min=1), metavar="N", help="Samples in each shard.")
+@click.option(
+    "--shard-mb",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1000.0,
+    show_default=True,
+    help="Size that no shard should be much above.",
+)
+def command(
+    source: str,
+    out: Path,
+    *,
+    label_field: str | None,
+    allow_pipe: bool,
+    samples_per_shard: int | None,
+    shard_mb: float,
+) -> None:
+    """Write the images of SOURCE to WebDataset tar shards in the folder OUT.
+
+    SOURCE is a folder of class folders, or other shards. The encoded bytes stay as they are, the shards
+    are shuffled, and ids, labels and splits are those of SOURCE. Called again, it goes on where it was
+    stopped.
+    """
+    from throughput.cli.progress import progress_bar
+    from throughput.sources import open_source
+    from throughput.sources.pack import pack
+
+    with progress_bar() as progress:
+        opened = open_source(source, label_field=label_field, allow_pipe=allow_pipe, progress=progress)
+        packed = pack(
+            opened,
+            out,
+            samples_per_shard=samples_per_shard,
+            shard_bytes=max(1, round(shard_mb * 1e6)),
+            progress=progress,
+        )
+    click.echo(
+        f"{packed.samples} samples in {packed.shards} shards, {packed.bytes} bytes, "
+        f"{packed.seconds:.1f} seconds: {out}"
+    )

@@ -1,0 +1,20 @@
+"""Tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print ``rows``, one text for each of ``headers``; nothing where there are none."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        # Text: brackets, as of pip's extras, are not markup.
+        table.add_row(*(Text(cell) for cell in row))
+    if table.row_count:
+        Console().print(table)

@@ -1,0 +1,113 @@
+"""Each loader is measured in a fresh process, so that none finds what another left behind.
+
+``python -m throughput.measure.child FD`` reads its plan from stdin and writes events to the file
+descriptor FD, each as a pickle. Both ends are this package, on this machine, by this user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+from throughput.measure.events import Doing, Event, Finished, Measured, Started
+from throughput.measure.plan import Plan
+from throughput.results import Row
+
+_POLL_SECONDS = 0.1
+_GRACE_SECONDS = 0.5
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@contextlib.contextmanager
+def measuring(plan: Plan) -> Iterator[tuple[int, Iterator[Event]]]:
+    """Start the measuring process: its pid, and its events until Finished.
+
+    On leaving, by whatever way, the process and all its workers are gone. A process that dies without
+    a word is told of as a failed row.
+    """
+    ours, theirs = os.pipe()
+    command = [sys.executable, "-m", "throughput.measure.child", str(theirs)]
+    # A session of its own: Ctrl-C in the terminal reaches us only, and one signal reaches all workers.
+    # What libraries print goes to stderr: stdout carries only what was asked for.
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
+        pass_fds=(theirs,),
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+    )
+    os.close(theirs)
+    connection = Connection(ours, writable=False)
+    try:
+        yield process.pid, _events(process, connection, plan)
+    finally:
+        _end(process)
+        connection.close()
+
+
+def _events(process: subprocess.Popen[bytes], connection: Connection, plan: Plan) -> Iterator[Event]:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        with process.stdin as stdin:
+            pickle.dump(plan, stdin)
+    while True:
+        # Workers hold the pipe open too, so a dead process does not show as its end.
+        gone = process.poll() is not None
+        while connection.poll(0 if gone else _POLL_SECONDS):
+            try:
+                event = connection.recv()
+            except EOFError:
+                break
+            yield event
+            if isinstance(event, Finished):
+                return
+        if gone:
+            yield Finished(Row(plan.loader, "failed", _obituary(process.returncode)))
+            return
+
+
+def _obituary(exit_status: int) -> str:
+    if exit_status == -signal.SIGKILL:
+        return "the measuring process was killed (SIGKILL), most likely for lack of memory: try a smaller --batch or fewer --workers"
+    if exit_status < 0:
+        return f"the measuring process was ended by {signal.Signals(-exit_status).name}; its last words are above"
+    return f"the measuring process ended early with status {exit_status}; its last words are above"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process and everything it started."""
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal_number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
+    process.wait()
+
+
+def _main() -> None:
+    # Should the parent be killed, nobody else would end us.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    plan: Plan = pickle.load(sys.stdin.buffer)
+    from throughput.measure.row import measure_row
+
+    connection = Connection(int(sys.argv[1]), readable=False)
+    measure_row(plan, connection.send)
+    connection.close()
+    sys.stdout.flush()
+    # Interpreter shutdown of torch, DALI and CUDA can take seconds or crash; all is measured and told.
+    os._exit(0)
+
+
+__all__ = ["Doing", "Event", "Finished", "Measured", "Started", "measuring"]
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,44 @@
+"""What the measuring process tells its parent while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from throughput.results import PhaseName, Row
+
+
+@dataclass(frozen=True)
+class Started:
+    """The process is up. device_uuid: the GPU that it uses, None on a CPU."""
+
+    device_uuid: str | None
+
+
+@dataclass(frozen=True)
+class Doing:
+    """Progress: ``done`` of ``total`` units, None where the total is unknown."""
+
+    text: str
+    done: float
+    total: float | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A phase's passes lay between these two readings of ``time.perf_counter``."""
+
+    phase: PhaseName
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The row; nothing follows."""
+
+    row: Row
+
+
+Event = Started | Doing | Measured | Finished
+Tell = Callable[[Event], None]

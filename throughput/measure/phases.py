@@ -1,0 +1,55 @@
+"""A phase: warm up, then measure passes over a stream of ready batches.
+
+One loop serves all three phases. The loader alone is a stream with a step that does nothing, the model
+alone is a replayed stream with the training step, both together are the loader's stream with that step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from throughput.contracts import Batch
+from throughput.measure.budget import Budget
+from throughput.measure.stream import Clock, Stream
+from throughput.measure.waiting import Waiting
+from throughput.results import Pass
+
+Step = Callable[[Batch], object]
+Tick = Callable[[float], None]
+"""Told after each batch how many passes are done, as a fraction."""
+
+
+def run_passes(
+    stream: Stream, step: Step, waiting: Waiting, budget: Budget, clock: Clock, tick: Tick = lambda _: None
+) -> tuple[Pass, ...]:
+    """Warm up, then measure ``budget.repeats`` passes that follow each other without a break."""
+    for _ in range(budget.warmup_steps):
+        batch = stream.pull().batch
+        waiting.pulled(0.0)
+        step(batch)
+        waiting.stepped()
+        del batch
+    waiting.finish()
+    return tuple(_run_pass(stream, step, waiting, budget, clock, tick, number) for number in range(budget.repeats))
+
+
+def _run_pass(
+    stream: Stream, step: Step, waiting: Waiting, budget: Budget, clock: Clock, tick: Tick, number: int
+) -> Pass:
+    begin = clock()
+    images = batches = 0
+    while True:
+        batch, fresh, wait_seconds = stream.pull()
+        waiting.pulled(wait_seconds)
+        step(batch)
+        waiting.stepped()
+        # Held on to, this batch would keep its memory from being used for the next one.
+        del batch
+        images += fresh
+        batches += 1
+        share = batches / budget.steps if budget.steps else (clock() - begin) / budget.seconds
+        tick(number + min(share, 1.0))
+        if share >= 1:
+            break
+    waits = waiting.finish()
+    return Pass(images, clock() - begin, sum(waits), waits)

@@ -1,0 +1,100 @@
+"""Ready batches, epoch after epoch, pulled by hand so that waiting is a number."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from typing import NamedTuple, Protocol
+
+from throughput.contracts import Batch
+from throughput.errors import LoaderError
+from throughput.measure.ledger import Ledger
+
+Clock = Callable[[], float]
+"""Seconds from an arbitrary start, steadily growing."""
+
+
+class Pulled(NamedTuple):
+    """A ready batch, how many of its samples count, and how long it was waited for."""
+
+    batch: Batch
+    images: int
+    wait_seconds: float
+
+
+class Stream(Protocol):
+    """Where a phase takes its batches from."""
+
+    def pull(self) -> Pulled: ...
+
+
+class HasEpochs(Protocol):
+    """A loader or a feed."""
+
+    def epoch(self, index: int) -> Iterator[Batch]: ...
+
+
+class LoaderStream:
+    """Pulls from a loader or a feed without end, and keeps its ledger.
+
+    ledger None: every image counts (for a loader that repeats samples on purpose).
+    """
+
+    def __init__(self, feed: HasEpochs, ledger: Ledger | None, clock: Clock, first_epoch: int = 0) -> None:
+        self._feed = feed
+        self._ledger = ledger
+        self._clock = clock
+        self._epoch = first_epoch - 1
+        self._batches: Iterator[Batch] = iter(())
+        self._epoch_gaps_seconds: list[float] = []
+        self._started = False
+
+    @property
+    def next_epoch(self) -> int:
+        """The first epoch that has not been touched."""
+        return self._epoch + 1
+
+    @property
+    def epoch_gap_seconds(self) -> float | None:
+        """Median wait for the first batch of an epoch that followed another; None where none did."""
+        return statistics.median(self._epoch_gaps_seconds) if self._epoch_gaps_seconds else None
+
+    def pull(self) -> Pulled:
+        """Wait for the next ready batch. Raises LoaderError for an epoch without batches."""
+        begin = self._clock()
+        batch = next(self._batches, None)
+        if batch is None:
+            batch = self._open_epoch()
+            waited = self._clock() - begin
+            if self._started:
+                self._epoch_gaps_seconds.append(waited)
+            self._started = True
+        else:
+            waited = self._clock() - begin
+        images = len(batch.ids) if self._ledger is None else self._ledger.add(batch.ids.numpy())
+        return Pulled(batch, images, waited)
+
+    def _open_epoch(self) -> Batch:
+        if self._ledger is not None and self._started:
+            self._ledger.end()
+        self._epoch += 1
+        if self._ledger is not None:
+            self._ledger.begin(self._epoch)
+        self._batches = self._feed.epoch(self._epoch)
+        batch = next(self._batches, None)
+        if batch is None:
+            raise LoaderError(f"the loader yielded no batch in epoch {self._epoch}")
+        return batch
+
+
+class ReplayStream:
+    """The same ready batches again and again: what the model alone can take."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = cycle(batches)
+
+    def pull(self) -> Pulled:
+        """The next batch, at once."""
+        batch = next(self._batches)
+        return Pulled(batch, len(batch.ids), 0.0)

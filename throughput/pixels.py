@@ -1,0 +1,92 @@
+"""The canonical work in pixels, by Pillow: encoded images in, uint8 crops out.
+
+Pillow's resize is the reference that torchvision's antialiased resize is defined by, so what comes
+out here is what ``RandomResizedCrop`` or ``Resize`` + ``CenterCrop`` give on the same image.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from throughput.canonical import centre_crop, draw_boxes
+from throughput.contracts import Work
+from throughput.errors import SampleError
+
+
+def render_batch(
+    work: Work,
+    epoch: int,
+    ids: NDArray[np.int64],
+    encoded: Sequence[bytes],
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """Decode and transform a batch: (N, S, S, C) uint8, written to ``out`` where given.
+
+    Raises SampleError, which names the sample, where one cannot be decoded.
+    """
+    size = work.image_size
+    if out is None:
+        out = np.empty((len(ids), size, size, work.channels), np.uint8)
+    images = [open_image(work, int(sample), data) for sample, data in zip(ids, encoded, strict=True)]
+    boxes = None
+    if work.split == "train":
+        heights = np.array([image.height for image in images], np.int64)
+        widths = np.array([image.width for image in images], np.int64)
+        boxes = draw_boxes(work, epoch, ids, heights, widths)
+    images.reverse()
+    for place, sample in enumerate(ids):
+        # Popping frees each decoded image before the next one is decoded: a whole batch of them is large.
+        image = decode_image(work, int(sample), images.pop())
+        if boxes is None:
+            out[place] = _centre(image, size)
+        else:
+            top, left = int(boxes.top[place]), int(boxes.left[place])
+            box = (left, top, left + int(boxes.width[place]), top + int(boxes.height[place]))
+            pixels = _pixels(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+            out[place] = pixels[:, ::-1] if boxes.mirror[place] else pixels
+    return out
+
+
+def open_image(work: Work, sample_id: int, data: bytes) -> Image.Image:
+    """Read an image's header; its pixels are decoded later. Raises SampleError."""
+    if not data:
+        raise SampleError(work.source.describe(sample_id), "the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(data))
+    except Image.UnidentifiedImageError:
+        raise SampleError(work.source.describe(sample_id), "not an image of a known type") from None
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many types on damaged data
+        raise SampleError(work.source.describe(sample_id), f"not a readable image: {error}") from error
+
+
+def decode_image(work: Work, sample_id: int, image: Image.Image) -> Image.Image:
+    """Decode to RGB or grey, as ``work.channels`` says; alpha is dropped. Raises SampleError."""
+    mode = "RGB" if work.channels == 3 else "L"
+    try:
+        if image.mode == mode:
+            image.load()  # convert() would copy the pixels once more
+            return image
+        return image.convert(mode)
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many types on damaged data
+        raise SampleError(work.source.describe(sample_id), f"the image is damaged: {error}") from error
+
+
+def _centre(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """The val crop of a decoded image, (S, S, C) uint8."""
+    crop = centre_crop(image.height, image.width, size)
+    resized = image.resize((crop.width, crop.height), Image.Resampling.BILINEAR)
+    return _pixels(resized.crop((crop.left, crop.top, crop.left + size, crop.top + size)))
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, C) uint8 of a Pillow image."""
+    pixels = np.asarray(image)
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]

@@ -1,0 +1,193 @@
+"""Name -> entry point, loaded when chosen: how the core finds what it knows nothing about.
+
+A plug-in is an entry point of an installed distribution. The target in the groups of loaders, models
+and reports is a class without constructor arguments, or an instance. Listing names imports nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import reduce
+from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from throughput.contracts import LoaderFactory, ModelFamily, Report, Requirement
+from throughput.errors import UnknownNameError
+
+LOADERS = "throughput.loaders"
+MODELS = "throughput.models"
+REPORTS = "throughput.reports"
+COMMANDS = "throughput.commands"
+DIAGNOSES = "throughput.diagnoses"
+
+LISTED_NAMES = 40
+"""A message lists all names up to this many; beyond, it points at the command that does."""
+
+
+class Requiring(Protocol):
+    """A loader factory or a model family."""
+
+    @property
+    def requires(self) -> tuple[Requirement, ...]: ...
+
+
+def loader_names() -> tuple[str, ...]:
+    """Names of the registered loaders: those of this package first, then the others, by name."""
+    return tuple(_entries(LOADERS))
+
+
+def model_families() -> tuple[str, ...]:
+    """Names of the registered model families, in the order in which a model is searched."""
+    return tuple(_entries(MODELS))
+
+
+def report_names() -> tuple[str, ...]:
+    """Names of the registered reports."""
+    return tuple(_entries(REPORTS))
+
+
+def extra_commands() -> dict[str, EntryPoint]:
+    """Commands that belong to a plug-in: name -> entry point of a ``click.Command``."""
+    return _entries(COMMANDS)
+
+
+def diagnoses() -> dict[str, EntryPoint]:
+    """What plug-ins tell ``doctor``: name -> entry point of a ``Callable[[], Iterable[Finding]]``."""
+    return _entries(DIAGNOSES)
+
+
+def load_loader(name: str) -> LoaderFactory:
+    """The loader of that name, or the one that ``package.module:attribute`` points at.
+
+    The second form needs no registration; the current directory can be imported from, as with
+    ``python -m``. Raises UnknownNameError.
+    """
+    if ":" not in name:
+        registered: LoaderFactory = _load(_choose(LOADERS, "loader", name), "loader", LoaderFactory)
+        return registered
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))
+    pointed_at: LoaderFactory = _load(EntryPoint(name, name, LOADERS), "loader", LoaderFactory)
+    return pointed_at
+
+
+def load_model_family(name: str) -> ModelFamily:
+    """The model family that is registered under ``name``. Raises UnknownNameError."""
+    family: ModelFamily = _load(_choose(MODELS, "model family", name), "model family", ModelFamily)
+    return family
+
+
+def load_report(name: str) -> Report:
+    """The report that is registered under ``name``. Raises UnknownNameError."""
+    report: Report = _load(_choose(REPORTS, "report", name), "report", Report)
+    return report
+
+
+def load_model_family_for(model_name: str) -> ModelFamily:
+    """The first family that has a model of that name.
+
+    A family that lacks a library or cannot be loaded is passed over, and named in the
+    UnknownNameError if no other has the model.
+    """
+    known: list[str] = []
+    passed_over: list[str] = []
+    for family_name in model_families():
+        try:
+            family = load_model_family(family_name)
+            names = family_model_names(family_name, family)
+        except UnknownNameError as error:
+            passed_over.append(str(error))
+            continue
+        if model_name in names:
+            return family
+        known.extend(names)
+    raise UnknownNameError("; ".join([_unknown("model", model_name, known), *passed_over]))
+
+
+def family_model_names(name: str, family: ModelFamily) -> tuple[str, ...]:
+    """The family's models. Raises UnknownNameError, with the cure, where they cannot be had."""
+    if missing := missing_requirements(family):
+        raise UnknownNameError(
+            f"the model family {name!r} needs {', '.join(r.module for r in missing)}: "
+            + ", ".join(r.install for r in missing)
+        )
+    try:
+        return family.names()
+    except Exception as error:  # a plug-in's library may fail in any way when it is first imported
+        raise UnknownNameError(
+            f"the model family {name!r} cannot name its models: {_cause(error)}"
+        ) from error
+
+
+def missing_requirements(plug_in: Requiring) -> tuple[Requirement, ...]:
+    """What a loader factory or a model family needs and this Python cannot find; imports nothing."""
+    return tuple(requirement for requirement in plug_in.requires if not _can_find(requirement.module))
+
+
+def _can_find(module: str) -> bool:
+    """Whether ``module`` could be imported. ``importlib.util.find_spec`` would import its parents."""
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    top, *parts = module.split(".")
+    found = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
+    for end in range(2, len(parts) + 2):
+        if found is None or found.submodule_search_locations is None:
+            return False
+        found = PathFinder.find_spec(
+            ".".join(module.split(".")[:end]), list(found.submodule_search_locations)
+        )
+    return found is not None
+
+
+def _entries(group: str) -> dict[str, EntryPoint]:
+    """The group's entry points, this package's first: nobody else can take over one of its names."""
+    ordered = sorted(
+        entry_points(group=group),
+        key=lambda entry: (entry.dist is None or entry.dist.name != "throughput", entry.name),
+    )
+    # The first of a name wins: reversed, it is the last to be written.
+    first = {entry.name: entry for entry in reversed(ordered)}
+    return dict(reversed(first.items()))
+
+
+def _choose(group: str, kind: str, name: str) -> EntryPoint:
+    entries = _entries(group)
+    if name not in entries:
+        raise UnknownNameError(_unknown(kind, name, entries))
+    return entries[name]
+
+
+def _load(entry: EntryPoint, kind: str, contract: type[Any]) -> Any:
+    module, _, attribute = entry.value.partition(":")
+    try:
+        target: Any = reduce(getattr, attribute.split("."), importlib.import_module(module))
+        plug_in = target() if isinstance(target, type) else target
+    except Exception as error:  # a plug-in's code may fail in any way
+        raise UnknownNameError(
+            f"cannot load the {kind} {entry.name!r} from {entry.value}: {_cause(error)}"
+        ) from error
+    if not isinstance(plug_in, contract):
+        raise UnknownNameError(f"the {kind} {entry.name!r}: {entry.value} is not a {contract.__name__}")
+    return plug_in
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    nearest = get_close_matches(name, names, n=1)
+    question = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    if len(names) > LISTED_NAMES:
+        listing = f"`throughput list --models` names all {len(names)}"
+    else:
+        listing = f"known: {', '.join(names) or 'none'}"
+    return f"no {kind} is called {name!r}{question}; {listing}"
+
+
+def _cause(error: Exception) -> str:
+    """The error on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,57 @@
+"""A packed copy of a source in the cache folder, for a loader that reads shards only."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+
+from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, require_room
+from throughput.contracts import Progress, Source, no_progress
+from throughput.errors import RoomError
+from throughput.sources.manifest import MANIFEST
+from throughput.sources.opening import open_source
+from throughput.sources.pack import pack
+from throughput.sources.shards import ShardSource
+
+
+@dataclass(frozen=True)
+class PackedCopy:
+    """source: the shards, with the ids of the original. seconds: 0 where the copy was there already."""
+
+    source: ShardSource
+    seconds: float
+    bytes: int
+
+
+def packed_copy(source: Source, progress: Progress = no_progress) -> PackedCopy:
+    """Pack ``source`` into the cache folder, once.
+
+    Raises RoomError for a source of more than CACHE_LIMIT_BYTES or a disk without room for it.
+    """
+    folder = cache_folder("packed", source.fingerprint)
+    seconds = 0.0
+    if not (folder / MANIFEST).is_file():
+        advice = f"run: throughput pack {source.location} OUT, then give OUT as --data"
+        needed_bytes = source.encoded_bytes()
+        if needed_bytes > CACHE_LIMIT_BYTES:
+            raise RoomError(
+                f"{source.location} holds {needed_bytes / 1e9:.1f} GB and only {CACHE_LIMIT_BYTES / 1e9:.0f} GB "
+                f"are packed into the cache folder unasked; {advice}"
+            )
+        try:
+            require_room(folder, needed_bytes, f"a packed copy of {source.location}")
+        except RoomError as error:
+            raise RoomError(f"{error}; {advice} on a larger disk") from error
+        progress(f"packing {needed_bytes / 1e6:,.0f} MB of {source.location} into {folder}", 0, None)
+        begin = time.perf_counter()
+        try:
+            pack(source, folder, progress=progress)
+        except RoomError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        seconds = time.perf_counter() - begin
+    packed = open_source(folder, progress=progress)
+    if not isinstance(packed, ShardSource):
+        raise RoomError(f"{folder} holds something else than packed shards: remove it")
+    return PackedCopy(packed, seconds, sum(file.stat().st_size for file in folder.rglob("*.tar")))

@@ -1,0 +1,181 @@
+"""A folder of class folders of images."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from throughput.contracts import Progress, Source, Split, no_progress
+from throughput.errors import SampleError, SourceError
+from throughput.sources.names import IMAGE_EXTENSIONS, Names, extension, found_extensions
+from throughput.sources.splits import seeded_validation, split_ids
+
+
+@dataclass(frozen=True, eq=False)
+class FolderSource(Source):
+    """Images in class folders; train before val, each in sorted order.
+
+    root: absolute path of the folder that ``names`` are relative to.
+    names: N paths of images.
+    sizes: (N,) int64, bytes of each file when the folder was scanned.
+    validation: (N,) bool, True for the val split.
+    """
+
+    location: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    fingerprint: str
+    root: str
+    names: Names
+    sizes: NDArray[np.int64]
+    validation: NDArray[np.bool_]
+
+    def ids(self, split: Split) -> NDArray[np.int64]:
+        """Ids of a split, (M,) int64, ascending."""
+        return split_ids(self.validation, split)
+
+    def path(self, sample_id: int) -> str:
+        """The image's file."""
+        return f"{self.root}/{self.names[sample_id]}"
+
+    def read(self, sample_id: int) -> bytes:
+        """The encoded image. Raises SampleError naming the file."""
+        path = self.path(sample_id)
+        try:
+            with io.FileIO(path) as file:
+                return file.read()
+        except OSError as error:
+            raise SampleError(path, f"cannot be read: {error.strerror}") from error
+
+    def describe(self, sample_id: int) -> str:
+        """The image's file."""
+        return self.path(sample_id)
+
+    def encoded_bytes(self) -> int:
+        """Bytes of all files together, when the folder was scanned."""
+        return int(self.sizes.sum())
+
+
+def open_folder(
+    location: str, root: Path, splits: Sequence[str], progress: Progress = no_progress
+) -> FolderSource:
+    """Scan class folders.
+
+    splits: the folders below ``root`` that hold class folders: ``("train", "val")``, train first, or
+    one (``""`` for the root itself), which is then split by seed.
+    Raises SourceError for a folder without class folders or images, or one that cannot be listed.
+    """
+    tops = [root / split for split in splits]
+    class_folders = [subfolders(top) for top in tops]
+    classes = tuple(sorted({name for names in class_folders for name in names}))
+    if not all(class_folders):
+        raise _without_classes(next(top for top, names in zip(tops, class_folders, strict=True) if not names))
+    index_of = {name: index for index, name in enumerate(classes)}
+    total = sum(map(len, class_folders))
+    found: list[tuple[str, os.stat_result]] = []
+    labels: list[int] = []
+    first_val = 0
+    done = 0
+    for part, (split, names) in enumerate(zip(splits, class_folders, strict=True)):
+        first_val = len(found)
+        for name in names:
+            relative = f"{split}/{name}" if split else name
+            images, others = _images_below(root, relative)
+            if not images and part == 0:
+                raise SourceError(
+                    f"the class folder {root / relative} holds no image of a known type "
+                    f"({_known()}; found: {found_extensions(others)}): add images to it or remove it"
+                )
+            found += images
+            labels += [index_of[name]] * len(images)
+            done += 1
+            progress("scanning class folders", done, total)
+        if len(found) == first_val:
+            raise SourceError(f"no image of a known type ({_known()}) lies below {tops[part]}")
+    label_array = np.array(labels, dtype=np.int64)
+    named = len(splits) > 1
+    validation = np.arange(len(found)) >= first_val if named else seeded_validation(label_array)
+    paths = Names.of(name for name, _ in found)
+    sizes = np.array([status.st_size for _, status in found], dtype=np.int64)
+    times = np.array([status.st_mtime_ns for _, status in found], dtype=np.int64)
+    absolute = os.path.realpath(root)
+    # The place belongs to it: extracted archives can give two data sets the same names, sizes and times.
+    digest = hashlib.blake2b(os.fsencode(absolute), digest_size=16)
+    for facts in (paths.blob, paths.ends.tobytes(), sizes.tobytes(), times.tobytes(), validation.tobytes()):
+        digest.update(facts)
+    return FolderSource(
+        location, classes, label_array, digest.hexdigest(), absolute, paths, sizes, validation
+    )
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Sorted names of the folders in a folder, hidden ones aside. Raises SourceError."""
+    return sorted(entry.name for entry in entries(folder) if entry.is_dir())
+
+
+def entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    """What lies in a folder, hidden names aside. Raises SourceError for a folder that cannot be listed."""
+    try:
+        with os.scandir(folder) as listing:
+            return [entry for entry in listing if not entry.name.startswith(".")]
+    except OSError as error:
+        raise SourceError(f"cannot list the folder {folder}: {error.strerror}") from error
+
+
+def _images_below(root: Path, class_folder: str) -> tuple[list[tuple[str, os.stat_result]], list[str]]:
+    """Images below a class folder with their status, and the names of other files.
+
+    In torchvision's ImageFolder order: by folder, then by name; links to folders are followed.
+    """
+    folders: list[tuple[str, list[tuple[str, os.stat_result]]]] = []
+    others: list[str] = []
+    waiting: list[tuple[str, frozenset[str]]] = [(class_folder, frozenset())]
+    while waiting:
+        relative, above = waiting.pop()
+        here = os.path.realpath(root / relative)
+        if here in above:
+            raise SourceError(f"the folder {root / relative} is a link to a folder above it: remove the link")
+        images = []
+        for entry in entries(root / relative):
+            if entry.is_dir():
+                waiting.append((f"{relative}/{entry.name}", above | {here}))
+            elif extension(entry.name) in IMAGE_EXTENSIONS:
+                images.append((f"{relative}/{entry.name}", _status(entry)))
+            else:
+                others.append(entry.name)
+        folders.append((relative, sorted(images, key=lambda image: image[0])))
+    return [image for _, images in sorted(folders, key=lambda item: item[0]) for image in images], others
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    try:
+        return entry.stat()
+    except OSError as error:
+        raise SourceError(f"cannot read {entry.path}: {error.strerror}; repair or remove it") from error
+
+
+def _known() -> str:
+    return ", ".join(f".{name}" for name in IMAGE_EXTENSIONS)
+
+
+def _without_classes(folder: Path) -> SourceError:
+    names = [entry.name for entry in entries(folder)]
+    if not names:
+        return SourceError(
+            f"the folder {folder} is empty: name a folder with class folders of images, or tar shards"
+        )
+    if any(extension(name) in IMAGE_EXTENSIONS for name in names):
+        return SourceError(
+            f"the images in {folder} lie in no class folder: "
+            f"move each into a folder named after its class, as in {folder}/cat/1.jpg"
+        )
+    return SourceError(
+        f"the folder {folder} holds no class folders and no .tar shards (found: {found_extensions(names)})"
+    )

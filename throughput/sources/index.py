@@ -1,0 +1,130 @@
+"""Where each sample of a set of shards lies: found by one scan, then kept in the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from throughput.cache import cache_folder, whole_file
+from throughput.contracts import Progress
+from throughput.errors import RoomError, SourceError
+from throughput.sources.names import Names
+from throughput.sources.scan import ShardScan, scan_shard
+
+_VERSION = 1
+_THREADS = 8
+"""Scanning waits for the disk: threads help on a slow one and cost little on a fast one."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShardIndex:
+    """The N samples of some shards, in the order of the shards and of the file.
+
+    members: names of the image members. shard_of: (N,) int32 index of the shard.
+    offsets, sizes: (N,) int64, where the encoded image lies in its shard. labels: (N,) int64.
+    class_names: the classes where labels came as names, sorted; empty where they came as numbers.
+    """
+
+    members: Names
+    shard_of: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+
+def shards_fingerprint(shards: Sequence[str], label_field: str | None) -> str:
+    """A hex digest of the shards' places, sizes and modification times, and of what is read as label."""
+    facts: list[object] = [_VERSION, label_field]
+    for shard in shards:
+        try:
+            status = os.stat(shard)  # noqa: PTH116 - a Path for each of many shards gains nothing
+        except OSError as error:
+            raise SourceError(f"cannot read {shard}: {error.strerror}") from error
+        facts.append((os.path.realpath(shard), status.st_size, status.st_mtime_ns))
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def shard_index(
+    shards: Sequence[str], label_field: str | None, fingerprint: str, progress: Progress
+) -> ShardIndex:
+    """The index of the shards, from the cache folder or else from a scan. Raises SourceError."""
+    path = cache_folder("index") / f"{fingerprint}.npz"
+    kept = _load(path)
+    if kept is not None:
+        return kept
+    index = _scan(shards, label_field, progress)
+    # The index only saves the next scan: a full or read-only cache folder is no reason to stop.
+    with suppress(OSError, RoomError):
+        _save(index, path)
+    return index
+
+
+def _scan(shards: Sequence[str], label_field: str | None, progress: Progress) -> ShardIndex:
+    scans: list[ShardScan] = []
+    with ThreadPoolExecutor(min(_THREADS, len(shards))) as pool:
+        try:
+            for scan in pool.map(lambda shard: scan_shard(shard, label_field), shards):
+                scans.append(scan)
+                progress("scanning shards", len(scans), len(shards))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    labels = [label for scan in scans for label in scan.labels]
+    names = sorted({label for label in labels if isinstance(label, str)})
+    numbers = {label for label in labels if isinstance(label, int)}
+    if names and numbers:
+        raise SourceError(
+            f"the shards' labels are mixed, numbers such as {min(numbers)} and names such as {names[0]!r}: "
+            f"make them one kind, or name the .json field that holds the class with --label-field"
+        )
+    number_of = {name: number for number, name in enumerate(names)}
+    return ShardIndex(
+        Names.of(member for scan in scans for member in scan.members),
+        np.repeat(np.arange(len(scans), dtype=np.int32), [len(scan.members) for scan in scans]),
+        np.array([offset for scan in scans for offset in scan.offsets], dtype=np.int64),
+        np.array([size for scan in scans for size in scan.sizes], dtype=np.int64),
+        np.array([number_of[label] if isinstance(label, str) else label for label in labels], dtype=np.int64),
+        tuple(names),
+    )
+
+
+def _save(index: ShardIndex, path: Path) -> None:
+    class_names = json.dumps(index.class_names).encode()
+    with whole_file(path) as file:
+        np.savez(
+            file,
+            blob=np.frombuffer(index.members.blob, dtype=np.uint8),
+            ends=index.members.ends,
+            shard_of=index.shard_of,
+            offsets=index.offsets,
+            sizes=index.sizes,
+            labels=index.labels,
+            class_names=np.frombuffer(class_names, dtype=np.uint8),
+        )
+
+
+def _load(path: Path) -> ShardIndex | None:
+    """A kept index, or None where there is none or it is damaged: then it is made again."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return ShardIndex(
+                Names(kept["blob"].tobytes(), kept["ends"]),
+                kept["shard_of"],
+                kept["offsets"],
+                kept["sizes"],
+                kept["labels"],
+                tuple(json.loads(kept["class_names"].tobytes())),
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,111 @@
+"""The manifest of packed shards: what was packed, and each shard's size and checksum."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from throughput.cache import whole_file
+from throughput.errors import SourceError
+
+MANIFEST = "manifest.json"
+UNFINISHED = "unfinished.json"
+"""A manifest of the shards that are done, while others are still to be written."""
+FORMAT = "throughput-shards"
+VERSION = 1
+
+_SHARD_NAME = re.compile(r"((train|val)/)?shard-[0-9]{6,}\.tar")
+
+
+@dataclass(frozen=True)
+class PackedShard:
+    """One shard. name: its path below the manifest's folder. sha256: hex digest of the whole file."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was packed.
+
+    source: name of the source's folder or file. fingerprint: the source's.
+    samples: of all shards together. splits: ``named`` where shards lie in ``train/`` and ``val/``.
+    samples_per_shard, shard_bytes: the settings of the packing.
+    """
+
+    source: str
+    fingerprint: str
+    samples: int
+    classes: tuple[str, ...]
+    splits: Literal["named", "seeded"]
+    samples_per_shard: int | None
+    shard_bytes: int
+    shards: tuple[PackedShard, ...] = ()
+    format: str = FORMAT
+    version: int = VERSION
+
+    def difference(self, other: Manifest) -> str | None:
+        """The first setting in which the packings of two manifests differ, or None."""
+        # The same folder may be named in several ways: its fingerprint tells it.
+        mine, others = (asdict(replace(manifest, source="", shards=())) for manifest in (self, other))
+        return next((name for name in mine if mine[name] != others[name]), None)
+
+
+def is_validation(shard_name: str) -> bool:
+    """Whether a shard of a packing with named splits belongs to val."""
+    return shard_name.startswith("val/")
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write it whole or not at all."""
+    with whole_file(path) as file:
+        file.write(json.dumps(asdict(manifest), indent=1).encode() + b"\n")
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """The manifest in a file; None where there is none, or a file of somebody else's by that name.
+
+    Raises SourceError for a manifest of ours that is damaged or of a later version.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        return None
+    if record.get("version") != VERSION:
+        raise SourceError(
+            f"{path} has version {record.get('version')!r} and this release reads {VERSION}: "
+            f"update throughput or pack the images again"
+        )
+    try:
+        return _manifest(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"{path} is damaged ({error!r}): pack the images again") from error
+
+
+def manifest_above(shard: Path) -> Manifest | None:
+    """The manifest of the packing that a shard belongs to, if it belongs to one."""
+    for folder, name in (
+        (shard.parent, shard.name),
+        (shard.parent.parent, f"{shard.parent.name}/{shard.name}"),
+    ):
+        manifest = read_manifest(folder / MANIFEST)
+        if manifest is not None and any(known.name == name for known in manifest.shards):
+            return manifest
+    return None
+
+
+def _manifest(record: dict[str, Any]) -> Manifest:
+    shards = tuple(PackedShard(**shard) for shard in record["shards"])
+    if not all(_SHARD_NAME.fullmatch(shard.name) for shard in shards):
+        raise ValueError("a shard's name is no shard's")
+    if record["splits"] not in ("named", "seeded"):
+        raise ValueError("splits")
+    return Manifest(**{**record, "classes": tuple(record["classes"]), "shards": shards})

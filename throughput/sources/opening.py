@@ -1,0 +1,166 @@
+"""From what a user names to a source."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from braceexpand import braceexpand
+
+from throughput.contracts import Progress, Source, no_progress
+from throughput.errors import SourceError
+from throughput.sources.folder import entries, open_folder
+from throughput.sources.manifest import MANIFEST, UNFINISHED, Manifest, read_manifest
+from throughput.sources.pipe import PIPE, piped_shard
+from throughput.sources.shards import open_packed, open_shards
+
+_REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_COMMA_OUTSIDE_BRACES = re.compile(r",(?![^{]*\})")
+
+
+def open_source(
+    data: str | Path | Sequence[str | Path],
+    *,
+    label_field: str | None = None,
+    allow_pipe: bool = False,
+    progress: Progress = no_progress,
+) -> Source:
+    """Open the images that ``data`` names.
+
+    data: a folder of class folders, or of ``train/`` and ``val/`` (or ``test/``) with class folders; a
+        folder of ``.tar`` shards, or of ``train/`` and ``val/`` (or ``test/``) with shards; one shard; a
+        brace pattern such as ``shards-{0000..0009}.tar``; a list of shards (or a string with commas);
+        ``pipe:COMMAND``, whose output is a shard.
+    label_field: the field of ``.json`` members that holds the label; None: ``.cls`` members, then the
+        usual names.
+    allow_pipe: run the command of a ``pipe:``, in a shell.
+    Raises SourceError saying what to do; RoomError where a command's output does not fit.
+    """
+    try:
+        paths = _named(data)
+        if len(paths) == 1 and Path(paths[0]).is_dir():
+            return _open_folder(paths[0], Path(paths[0]), label_field, progress)
+        location = data if isinstance(data, str) else _listed(paths)
+        shards = [_shard(path, allow_pipe) for path in paths]
+        return open_shards(location, shards, label_field=label_field, progress=progress)
+    except OSError as error:
+        raise SourceError(f"cannot read {error.filename or data}: {error.strerror}") from error
+
+
+def _named(data: str | Path | Sequence[str | Path]) -> list[str]:
+    """The paths that were named, patterns and lists taken apart."""
+    if not isinstance(data, (str, Path)):
+        paths = [path for item in data for path in _named_by_one(str(item))]
+    elif str(data).startswith(PIPE) or _exists(Path(data).expanduser()):
+        paths = _named_by_one(str(data))
+    else:
+        paths = [
+            path for item in _COMMA_OUTSIDE_BRACES.split(str(data)) for path in _named_by_one(item.strip())
+        ]
+    if not paths or "" in paths:
+        raise SourceError("no images were named: give a folder, a .tar shard or a list of shards")
+    return paths
+
+
+def _named_by_one(item: str) -> list[str]:
+    if item.startswith(PIPE) or not item:
+        return [item]
+    item = item.removeprefix("file://")
+    if _REMOTE.match(item):
+        raise SourceError(f"{item}: remote images cannot be read yet; copy them to a local folder first")
+    path = str(Path(item).expanduser())
+    if "{" not in path or _exists(Path(path)):
+        return [path]
+    try:
+        return list(braceexpand(path))
+    except ValueError as error:
+        raise SourceError(f"{item}: the braces of the pattern do not match: {error}") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        # A long list of shards is no path.
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+def _open_folder(location: str, root: Path, label_field: str | None, progress: Progress) -> Source:
+    manifest = read_manifest(root / MANIFEST)
+    if manifest is not None:
+        _require_listed(root, manifest)
+        return open_packed(location, root, manifest, progress)
+    if read_manifest(root / UNFINISHED) is not None:
+        raise SourceError(
+            f"the packing in {root} was not finished: run the same throughput pack command again"
+        )
+    if shards := _tars(root):
+        return open_shards(location, shards, None, label_field, progress)
+    train = root / "train"
+    if _tars(train):
+        return _open_split_shards(location, root, label_field, progress)
+    if not _has_folders(train):
+        return open_folder(location, root, ("",), progress)
+    held_out = next((name for name in ("val", "test") if _has_folders(root / name)), None)
+    if held_out is None:
+        return open_folder(location, train, ("",), progress)
+    return open_folder(location, root, ("train", held_out), progress)
+
+
+def _open_split_shards(location: str, root: Path, label_field: str | None, progress: Progress) -> Source:
+    train = _tars(root / "train")
+    held_out = next((shards for name in ("val", "test") if (shards := _tars(root / name))), [])
+    validation_from = len(train) if held_out else None
+    return open_shards(location, [*train, *held_out], validation_from, label_field, progress)
+
+
+def _require_listed(root: Path, manifest: Manifest) -> None:
+    """Refuse shards that lie beside packed ones and would be left out without a word."""
+    listed = {str(root / shard.name) for shard in manifest.shards}
+    beside = [path for name in ("", "train", "val") for path in _tars(root / name) if path not in listed]
+    if beside:
+        raise SourceError(f"{beside[0]} is not in the manifest of {root}: move it to a folder of its own")
+
+
+def _tars(folder: Path) -> list[str]:
+    """Paths of the shards in a folder, sorted; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(entry.path for entry in entries(folder) if entry.name.endswith(".tar") and entry.is_file())
+
+
+def _has_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() for entry in entries(folder))
+
+
+def _shard(path: str, allow_pipe: bool) -> str:
+    if path.startswith(PIPE):
+        return piped_shard(path, allow_pipe)
+    if Path(path).is_file() and path.endswith(".tar"):
+        return path
+    if Path(path).is_dir():
+        raise SourceError(f"{path} is a folder: a list may only hold .tar shards; name the folder alone")
+    if Path(path).exists():
+        raise SourceError(
+            f"{path} is neither a folder nor a .tar shard: name a folder of class folders or shards"
+        )
+    raise _missing(Path(path))
+
+
+def _missing(path: Path) -> SourceError:
+    """Say that a path is missing, and what is there that it may stand for."""
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        return SourceError(f"{path} does not exist, nor does its folder {parent}: check the path")
+    near = difflib.get_close_matches(path.name, [entry.name for entry in entries(parent)], n=1)
+    advice = f"did you mean {path.with_name(near[0])}?" if near else "check the path"
+    return SourceError(f"{path} does not exist: {advice}")
+
+
+def _listed(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"

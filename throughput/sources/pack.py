@@ -1,0 +1,240 @@
+"""Any source as WebDataset tar shards: ordinary tars of the same bytes, read in sequence.
+
+A shard's members are ``000000123.jpg`` (the id in nine digits, the encoded bytes as they were) and
+``000000123.cls`` (the label in ASCII), as POSIX.1-1988 ustar with zero times and owners: the same
+source and settings give the same bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tarfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from throughput.cache import require_room, whole_file
+from throughput.contracts import Progress, Source, Split, no_progress
+from throughput.errors import OptionError, RoomError, SourceError
+from throughput.sources.folder import entries
+from throughput.sources.manifest import (
+    MANIFEST,
+    UNFINISHED,
+    Manifest,
+    PackedShard,
+    read_manifest,
+    write_manifest,
+)
+from throughput.sources.names import image_extension
+from throughput.sources.splits import seeded_validation
+from throughput.sources.tar import BLOCK_BYTES, padded
+
+DEFAULT_SHARD_BYTES = 10**9
+_MAX_SAMPLES_PER_SHARD = 10_000
+_SHARDS_TO_READ_AT_ONCE = 16
+_ORDER_SEED = 20_260_102
+_READERS = 4
+"""Threads that read images ahead of the writing: a disk or network answers several at once sooner."""
+_READ_AHEAD = 64
+_END = bytes(2 * BLOCK_BYTES)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a packing wrote or found done: seconds it took, bytes of all shards, shards and samples."""
+
+    seconds: float
+    bytes: int
+    shards: int
+    samples: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A shard to be written. ids: (M,) int64, in the order of its members."""
+
+    name: str
+    ids: NDArray[np.int64]
+
+
+def pack(
+    source: Source,
+    out: Path,
+    *,
+    samples_per_shard: int | None = None,
+    shard_bytes: int = DEFAULT_SHARD_BYTES,
+    progress: Progress = no_progress,
+) -> Packed:
+    """Write every sample of ``source`` to tar shards in ``out``, with a manifest.
+
+    The samples are shuffled by a fixed seed over all shards of a split, because shards of one class each
+    train badly. Shards lie in ``train/`` and ``val/`` where the splits are the source's own.
+    A split gets as many shards as keep each below about ``shard_bytes`` and 10,000 samples, and 16 (or one
+    for each 100 samples, if that is fewer) so that readers can share them; or ``samples_per_shard`` each.
+
+    A packing that was stopped goes on where it was: shards whose size and SHA-256 are those recorded stay.
+    Raises SourceError where ``out`` holds something else, SampleError for an image that cannot be read,
+    RoomError where the disk is full; no half-written shard is left.
+    """
+    for name, value in (("samples_per_shard", samples_per_shard), ("shard_bytes", shard_bytes)):
+        if value is not None and value < 1:
+            raise OptionError(f"{name} must be 1 or more, got {value}")
+    started = time.perf_counter()
+    seeded = np.array_equal(source.ids("val"), np.flatnonzero(seeded_validation(source.labels)))
+    manifest = Manifest(
+        source=Path(source.location).resolve().name,
+        fingerprint=source.fingerprint,
+        samples=len(source.labels),
+        classes=source.classes,
+        splits="seeded" if seeded else "named",
+        samples_per_shard=samples_per_shard,
+        shard_bytes=shard_bytes,
+    )
+    if out.resolve().is_relative_to(Path(source.location).resolve()):
+        raise SourceError(
+            f"{out} lies inside the images' own folder {source.location}: choose one outside it"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with _alone_in(out, progress):
+            shards = _write_all(source, out, manifest, progress)
+    except OSError as error:
+        raise RoomError(f"cannot write to {out}: {error.strerror}; choose another folder") from error
+    total_bytes = sum(shard.bytes for shard in shards)
+    return Packed(time.perf_counter() - started, total_bytes, len(shards), manifest.samples)
+
+
+@contextmanager
+def _alone_in(folder: Path, progress: Progress) -> Iterator[None]:
+    """Wait for another process that packs into the folder: it may well be writing what we want."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"waiting for another packing into {folder}", 0, None)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(source: Source, out: Path, manifest: Manifest, progress: Progress) -> tuple[PackedShard, ...]:
+    """Write the shards that are not there yet, recording each, and the manifest last."""
+    recorded = _claim(out, manifest)
+    to_come_bytes = _tar_bytes(source, manifest.samples) - sum(shard.bytes for shard in recorded.values())
+    require_room(out, max(0, to_come_bytes), f"the shards in {out}")
+    write_manifest(replace(manifest, shards=tuple(recorded.values())), out / UNFINISHED)
+    plans = _plans(source, manifest)
+    done_samples = 0
+    with ThreadPoolExecutor(_READERS) as readers:
+        for plan in plans:
+            if not _is_intact(out / plan.name, recorded.get(plan.name)):
+                (out / plan.name).parent.mkdir(exist_ok=True)
+                with whole_file(out / plan.name) as file:
+                    shard = _write_shard(file, plan, source, readers, before=done_samples, progress=progress)
+                recorded[plan.name] = shard
+                write_manifest(replace(manifest, shards=tuple(recorded.values())), out / UNFINISHED)
+            done_samples += len(plan.ids)
+            progress("packing", done_samples, manifest.samples)
+    shards = tuple(recorded[plan.name] for plan in plans)
+    write_manifest(replace(manifest, shards=shards), out / MANIFEST)
+    (out / UNFINISHED).unlink()
+    return shards
+
+
+def _claim(out: Path, manifest: Manifest) -> dict[str, PackedShard]:
+    """The shards that are recorded in ``out``. Raises SourceError for a folder that holds something else."""
+    recorded: dict[str, PackedShard] = {}
+    found = [known for name in (MANIFEST, UNFINISHED) if (known := read_manifest(out / name))]
+    for known in found:
+        difference = manifest.difference(known)
+        if difference is not None:
+            raise SourceError(
+                f"{out} holds shards of another packing ({difference} differs): choose an empty folder"
+            )
+        recorded.update({shard.name: shard for shard in known.shards})
+    if not found and (others := [entry.name for entry in entries(out)]):
+        raise SourceError(f"{out} is not empty (it holds {min(others)}): choose an empty folder")
+    if found:
+        # Left where a packing was killed while it wrote.
+        for leftover in out.rglob(".*.part"):
+            leftover.unlink()
+    return recorded
+
+
+def _plans(source: Source, manifest: Manifest) -> list[_Plan]:
+    """Every shard of the packing."""
+    if manifest.splits == "seeded":
+        return _split_plans(source, np.arange(manifest.samples), "", manifest)
+    splits: tuple[Split, ...] = ("train", "val")
+    return [
+        plan for split in splits for plan in _split_plans(source, source.ids(split), f"{split}/", manifest)
+    ]
+
+
+def _split_plans(source: Source, ids: NDArray[np.int64], folder: str, manifest: Manifest) -> list[_Plan]:
+    """The shards of the samples ``ids``, in shuffled order."""
+    # The raw stream of a bit generator never changes between NumPy versions; permutation() may.
+    order = ids[np.argsort(np.random.PCG64(_ORDER_SEED).random_raw(len(ids)), kind="stable")]
+    if manifest.samples_per_shard is None:
+        count = max(
+            -(-_tar_bytes(source, len(ids)) // manifest.shard_bytes),
+            -(-len(ids) // _MAX_SAMPLES_PER_SHARD),
+            min(_SHARDS_TO_READ_AT_ONCE, len(ids) // 100),
+        )
+        parts = np.array_split(order, min(count, len(ids))) if len(ids) else []
+    else:
+        parts = np.split(order, range(manifest.samples_per_shard, len(ids), manifest.samples_per_shard))
+    return [_Plan(f"{folder}shard-{number:06d}.tar", part) for number, part in enumerate(parts) if len(part)]
+
+
+def _tar_bytes(source: Source, samples: int) -> int:
+    """About as many bytes as shards with ``samples`` of the source take: three blocks and padding each."""
+    overhead_bytes = 3 * BLOCK_BYTES + BLOCK_BYTES // 2
+    return samples * (overhead_bytes + source.encoded_bytes() // max(1, len(source.labels)))
+
+
+def _write_shard(
+    file: IO[bytes], plan: _Plan, source: Source, readers: Executor, *, before: int, progress: Progress
+) -> PackedShard:
+    """Write a shard; progress counts on from the ``before`` samples of the shards before it."""
+    checksum = hashlib.sha256()
+    for start in range(0, len(plan.ids), _READ_AHEAD):
+        ids = [int(sample_id) for sample_id in plan.ids[start : start + _READ_AHEAD]]
+        for sample_id, image in zip(ids, readers.map(source.read, ids), strict=True):
+            label = b"%d" % source.labels[sample_id]
+            for data in (
+                _member(f"{sample_id:09d}.{image_extension(image)}", image),
+                _member(f"{sample_id:09d}.cls", label),
+            ):
+                checksum.update(data)
+                file.write(data)
+        progress("packing", before + start + len(ids), len(source.labels))
+    checksum.update(_END)
+    file.write(_END)
+    return PackedShard(plan.name, len(plan.ids), file.tell(), checksum.hexdigest())
+
+
+def _member(name: str, data: bytes) -> bytes:
+    """A header and data, padded to whole blocks."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    return b"".join((info.tobuf(tarfile.USTAR_FORMAT), data, bytes(padded(len(data)) - len(data))))
+
+
+def _is_intact(path: Path, shard: PackedShard | None) -> bool:
+    """Whether the file has the size and the checksum that were recorded for it."""
+    if shard is None or not path.is_file() or path.stat().st_size != shard.bytes:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256

@@ -1,0 +1,206 @@
+"""Images in WebDataset tar shards, each read by its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from throughput.contracts import Progress, Source, Split, no_progress
+from throughput.errors import SampleError, SourceError
+from throughput.sources.index import ShardIndex, shard_index, shards_fingerprint
+from throughput.sources.manifest import Manifest, is_validation, manifest_above
+from throughput.sources.names import Names
+from throughput.sources.scan import key_of
+from throughput.sources.splits import seeded_validation, split_ids
+
+OPEN_SHARDS = 64
+"""Shards that a process keeps open, far below the usual limit of 1,024 files."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShardSource(Source):
+    """Images in tar shards.
+
+    shards: paths. members: N names of image members. shard_of: (N,) int32 index into ``shards``.
+    offsets, sizes: (N,) int64, the bytes of the encoded image in its shard.
+    validation: (N,) bool, True for the val split.
+    """
+
+    location: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    fingerprint: str
+    shards: tuple[str, ...]
+    members: Names
+    shard_of: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    validation: NDArray[np.bool_]
+
+    def ids(self, split: Split) -> NDArray[np.int64]:
+        """Ids of a split, (M,) int64, ascending."""
+        return split_ids(self.validation, split)
+
+    def shard_ids(self, shard_index: int) -> NDArray[np.int64]:
+        """Ids of the samples in a shard, (M,) int64, in the order of the file."""
+        ids = np.flatnonzero(self.shard_of == shard_index)
+        return ids[np.argsort(self.offsets[ids])].astype(np.int64)
+
+    def key(self, sample_id: int) -> str:
+        """The sample's WebDataset key: unique in its shard."""
+        return key_of(self.members[sample_id])
+
+    def read(self, sample_id: int) -> bytes:
+        """The encoded image. Raises SampleError naming the shard, the member and its byte offset."""
+        size, offset = int(self.sizes[sample_id]), int(self.offsets[sample_id])
+        try:
+            shard = _open(self.shards[self.shard_of[sample_id]], self.fingerprint)
+            data = os.pread(shard.descriptor, size, offset)
+        except OSError as error:
+            raise SampleError(self.describe(sample_id), f"cannot be read: {error.strerror}") from error
+        if len(data) < size:
+            raise SampleError(
+                self.describe(sample_id),
+                f"the shard ends after {len(data)} of {size} bytes; it changed since it was scanned",
+            )
+        return data
+
+    def describe(self, sample_id: int) -> str:
+        """The shard, the member and the byte where its data begins."""
+        shard = self.shards[self.shard_of[sample_id]]
+        return f"{shard}: key {self.members[sample_id]} at byte {self.offsets[sample_id]}"
+
+    def encoded_bytes(self) -> int:
+        """Bytes of all encoded images together."""
+        return int(self.sizes.sum())
+
+
+class _OpenShard:
+    """A file descriptor that closes with its last user: a thread may read while another drops it."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        # Absent where opening failed.
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
+@lru_cache(maxsize=OPEN_SHARDS)
+def _open(path: str, fingerprint: str) -> _OpenShard:  # noqa: ARG001 - a shard that changed is opened anew
+    """An open shard of this process. A fork inherits it, which is safe: pread has no position to share."""
+    return _OpenShard(path)
+
+
+def open_shards(
+    location: str,
+    shards: Sequence[str],
+    validation_from: int | None = None,
+    label_field: str | None = None,
+    progress: Progress = no_progress,
+) -> ShardSource:
+    """Index shards; ids follow their order.
+
+    validation_from: the first shard of the val split; None: held out by seed.
+    Raises SourceError for a damaged shard, or a sample without image or label.
+    """
+    shards = [str(Path(shard).absolute()) for shard in shards]
+    fingerprint = shards_fingerprint(shards, label_field)
+    index = shard_index(shards, label_field, fingerprint, progress)
+    if validation_from is None:
+        validation = seeded_validation(index.labels)
+    else:
+        validation = index.shard_of >= validation_from
+    return _source(
+        location, (*shards,), fingerprint, index=index, classes=_classes(index, shards), validation=validation
+    )
+
+
+def open_packed(
+    location: str, root: Path, manifest: Manifest, progress: Progress = no_progress
+) -> ShardSource:
+    """Shards that ``pack`` wrote: ids, labels, classes and splits are those of their source.
+
+    Raises SourceError for a shard that is missing or was altered.
+    """
+    shards = [str(root.absolute() / shard.name) for shard in manifest.shards]
+    for path, shard in zip(shards, manifest.shards, strict=True):
+        _require_whole(path, shard.bytes)
+    fingerprint = shards_fingerprint(shards, None)
+    index = shard_index(shards, None, fingerprint, progress)
+    keys = [key_of(member) for member in (index.members[i] for i in range(len(index.members)))]
+    ids = np.array([int(key) if key.isascii() and key.isdigit() else -1 for key in keys], dtype=np.int64)
+    if not np.array_equal(np.sort(ids), np.arange(manifest.samples)):
+        raise SourceError(
+            f"the shards in {root} do not hold the samples of their manifest: pack the images again"
+        )
+    if index.class_names or int(index.labels.max()) >= len(manifest.classes):
+        raise SourceError(f"labels in {root} are no classes of its manifest: pack the images again")
+    order = np.argsort(ids)
+    members = Names.of(index.members[int(place)] for place in order)
+    ordered = ShardIndex(
+        members, index.shard_of[order], index.offsets[order], index.sizes[order], index.labels[order], ()
+    )
+    if manifest.splits == "seeded":
+        validation = seeded_validation(ordered.labels)
+    else:
+        held_out = np.array([is_validation(shard.name) for shard in manifest.shards])
+        validation = held_out[ordered.shard_of]
+    return _source(
+        location, (*shards,), fingerprint, index=ordered, classes=manifest.classes, validation=validation
+    )
+
+
+def _source(
+    location: str,
+    shards: tuple[str, ...],
+    fingerprint: str,
+    *,
+    index: ShardIndex,
+    classes: tuple[str, ...],
+    validation: NDArray[np.bool_],
+) -> ShardSource:
+    return ShardSource(
+        location,
+        classes,
+        index.labels,
+        fingerprint,
+        shards,
+        index.members,
+        index.shard_of,
+        index.offsets,
+        index.sizes,
+        validation,
+    )
+
+
+def _classes(index: ShardIndex, shards: Sequence[str]) -> tuple[str, ...]:
+    """Class names from the labels; numbers take their names from the manifest above, where one is."""
+    if index.class_names:
+        return index.class_names
+    count = int(index.labels.max()) + 1
+    manifest = manifest_above(Path(shards[0]))
+    if manifest is not None and len(manifest.classes) >= count:
+        return manifest.classes
+    return tuple(str(number) for number in range(count))
+
+
+def _require_whole(path: str, size_bytes: int) -> None:
+    try:
+        found_bytes = Path(path).stat().st_size
+    except OSError as error:
+        raise SourceError(
+            f"cannot read the shard {path}, which its manifest names: {error.strerror}; pack the images again"
+        ) from error
+    if found_bytes != size_bytes:
+        raise SourceError(
+            f"the shard {path} was altered: it has {found_bytes} bytes and its manifest says {size_bytes}; "
+            f"pack the images again"
+        )
