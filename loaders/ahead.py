@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from throughput.canonical import centre_crop, draw_boxes, epoch_batches
 from throughput.contracts import Work
@@ -112,7 +111,11 @@ def encoded_batch(
     data = [np.frombuffer(encoded, np.uint8) for encoded, _, _ in images]
     heights = np.array([height for _, height, _ in images], np.int64)
     widths = np.array([width for _, _, width in images], np.int64)
-    regions = _crops(work, epoch, ids, heights, widths) if work.split == "train" else _centres(work, heights, widths)
+    regions = (
+        _crops(work, epoch, ids, heights, widths)
+        if work.split == "train"
+        else _centres(work, heights, widths)
+    )
     return Encoded(ids, data, regions)
 
 

@@ -7,7 +7,6 @@ ahead of the pipeline, so that any source will do and the order of samples is ou
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,16 +14,15 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
+from throughput.loaders.ahead import Ahead, Encoded
+
 from throughput.canonical import epoch_ids
 from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import LoaderError, OptionError, SampleError
 from throughput.measure.environment import Finding
 from throughput.pixels import render_batch
 
-from .ahead import Ahead, Encoded
-
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _INSTALL = "pip install nvidia-dali-cuda120 (or nvidia-dali-cuda130 for drivers of CUDA 13)"
@@ -70,7 +68,9 @@ class DaliLoaderFactory(LoaderFactory):
         """The pipeline is built with the first batch; its threads end with the context."""
         decode = self.decode(work, options)
         if decode == "gpu" and not work.device.startswith("cuda"):
-            raise OptionError(f"dali.decode=gpu needs --device cuda, got {work.device}: choose decode=auto or cpu")
+            raise OptionError(
+                f"dali.decode=gpu needs --device cuda, got {work.device}: choose decode=auto or cpu"
+            )
         loader = _DaliLoader(work, options, decode)
         try:
             yield loader
@@ -133,7 +133,7 @@ class _DaliLoader(Loader):
 
         try:
             (images,) = self._pipeline.run()
-            return torch.from_dlpack(images.as_tensor())
+            return torch.utils.dlpack.from_dlpack(images.as_tensor())
         except StopIteration:
             raise LoaderError("DALI ended the epoch before its last batch") from None
         except RuntimeError as error:
@@ -144,21 +144,26 @@ class _DaliLoader(Loader):
         for encoded in self._in_pipeline:
             for place in range(len(encoded.ids)):
                 try:
-                    render_batch(self._work, 0, encoded.ids[place : place + 1], [encoded.data[place].tobytes()])
+                    render_batch(
+                        self._work, 0, encoded.ids[place : place + 1], [encoded.data[place].tobytes()]
+                    )
                 except SampleError as culprit:
                     return culprit
         return LoaderError(f"DALI failed: {' '.join(str(error).split())[:400]}")
 
 
 def _build(
-    work: Work, options: DaliOptions, decode: Literal["cpu", "gpu"], next_inputs: Callable[[], tuple[Any, ...]]
+    work: Work,
+    options: DaliOptions,
+    decode: Literal["cpu", "gpu"],
+    next_inputs: Callable[[], tuple[Any, ...]],
 ) -> Any:
     from nvidia.dali import fn, pipeline_def, types
 
     on_gpu = decode == "gpu"
     size = work.image_size
 
-    @pipeline_def(  # type: ignore[untyped-decorator] # DALI ships no type information
+    @pipeline_def(  # type: ignore[untyped-decorator] # DALI is not typed
         batch_size=work.batch_size,
         num_threads=work.workers,
         device_id=_device_index(work) if on_gpu else None,
@@ -181,7 +186,11 @@ def _build(
             adjust_orientation=False,
             jpeg_fancy_upsampling=True,
             output_type=types.RGB if work.channels == 3 else types.GRAY,
-            **({"device": "mixed", "hw_decoder_load": options.hw_decoder_load} if on_gpu else {"device": "cpu"}),
+            **(
+                {"device": "mixed", "hw_decoder_load": options.hw_decoder_load}
+                if on_gpu
+                else {"device": "cpu"}
+            ),
         )
         # A region whose end lies left of its start comes out mirrored.
         return fn.resize(
@@ -212,8 +221,7 @@ def diagnose() -> Iterable[Finding]:
         except PackageNotFoundError:
             continue
     if not installed:
-        yield Finding("DALI", "not installed", "the dali loader is skipped", _INSTALL)
-        return
+        return  # what a loader lacks is told for every loader alike
     problem = cure = None
     if len(installed) > 1:
         problem = "two builds hold the same module: the one installed last is live"
@@ -221,7 +229,8 @@ def diagnose() -> Iterable[Finding]:
     try:
         import nvidia.dali
 
-        live = f"built for CUDA {nvidia.dali.__cuda_version__}"
+        # CUDA's own numbering: 1000 * major + 10 * minor, and DALI adds more below.
+        live = f"built for CUDA {nvidia.dali.__cuda_version__ // 1000}"
     except Exception as error:  # noqa: BLE001 - a broken installation fails in any way
         live, problem, cure = "does not import", f"{type(error).__name__}: {error}", _INSTALL
     yield Finding("DALI", f"{', '.join(installed)}; {live}", problem, cure)

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
+from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
+
 from throughput.canonical import epoch_batches, epoch_ids
 from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import SampleError
 from throughput.pixels import render_batch
-
-from .workers import WorkerOptions, end_workers, items, worker_loader
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
 
 from throughput.contracts import (
     Batch,
@@ -32,8 +33,6 @@ from throughput.errors import LoaderError, OptionError, SourceError, ThroughputE
 from throughput.pixels import render_batch
 from throughput.sources.conversion import packed_copy
 from throughput.sources.shards import ShardSource
-
-from .workers import WorkerOptions, end_workers, items, worker_loader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +122,7 @@ class _Shards:
         self._source = source
         self._options = options
         # Shared memory: workers that persist between epochs read the new epoch's number here.
-        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call] # torch types it not
 
     def __call__(self) -> Iterator[tuple[NDArray[np.int64], Tensor] | ThroughputError]:
         import torch
@@ -137,6 +136,8 @@ class _Shards:
                 yield ids, torch.from_numpy(images)
         except ThroughputError as error:
             yield error
+        except OSError as error:
+            yield SourceError(f"cannot read {error.filename}: {error.strerror}; start again")
 
     def _samples(self, epoch: int) -> Iterator[tuple[int, bytes]]:
         """This worker's share of an epoch, shuffled in train."""
@@ -175,7 +176,8 @@ def read_run(source: ShardSource, run: _Run) -> Iterator[tuple[int, bytes]]:
                 raise LoaderError(f"{source.describe(sample)} cannot be read: {error}") from error
             if file is None or members[file["fname"]] != sample:
                 raise LoaderError(
-                    f"{source.describe(sample)} is missing: the shard changed since it was scanned; start again"
+                    f"{source.describe(sample)} is missing: "
+                    "the shard changed since it was scanned; start again"
                 )
             yield sample, file["data"]
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from throughput.contracts import Report
 from throughput.results import Phase, Results, Row
 
-NOTHING = "–"
+NOTHING = "-"
 
 
 class TableReport(Report):
@@ -53,7 +53,8 @@ _HEADINGS = (
 def _title(results: Results) -> str:
     work = results.work
     return (
-        f"{work['train_images']:,} images of {work['source']}, {work['image_size']} px, batch {work['batch_size']}, "
+        f"{work['train_images']:,} images of {work['source']}, {work['image_size']} px, "
+        f"batch {work['batch_size']}, "
         f"{work['model']} in {work['compute_dtype']} on {work['device']}, {work['workers']} workers"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 
 import pytest
@@ -80,14 +80,14 @@ def register(plug_ins: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.syspath_prepend(tmp_path)
 
     def replace(group: str, **entries: str) -> None:
-        def entry_points(*, group: str) -> EntryPoints:
+        def registered(*, group: str) -> EntryPoints:
             return EntryPoints(
                 EntryPoint(name, value if ":" in value else f"{plug_ins}:{value}", group)
                 for name, value in (entries.items() if group == chosen else ())
             )
 
         chosen = group
-        monkeypatch.setattr(registry, "entry_points", entry_points)
+        monkeypatch.setattr(registry, "entry_points", registered)
 
     return replace
 
@@ -125,7 +125,8 @@ def test_a_loader_is_imported_from_the_current_directory(plug_ins: str, attribut
         (":Loader", "Empty module name"),
     ],
 )
-def test_what_cannot_be_imported_is_an_unknown_name(plug_ins: str, name: str, told: str) -> None:
+@pytest.mark.usefixtures("plug_ins")
+def test_what_cannot_be_imported_is_an_unknown_name(name: str, told: str) -> None:
     with pytest.raises(UnknownNameError, match=told) as caught:
         registry.load_loader(name)
     assert "\n" not in str(caught.value)
@@ -145,7 +146,7 @@ def test_a_registered_module_that_does_not_import_is_named(register: Register) -
 
 
 def test_this_package_keeps_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = registry.entry_points(group=registry.LOADERS)
+    real = entry_points(group=registry.LOADERS)
     stranger = EntryPoint("replay", "stranger:Loader", registry.LOADERS)
     addition = EntryPoint("another", "stranger:Loader", registry.LOADERS)
     monkeypatch.setattr(

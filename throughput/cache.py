@@ -18,16 +18,18 @@ CACHE_LIMIT_BYTES = 5 * 10**9
 
 
 def cache_folder(*parts: str) -> Path:
-    """``$THROUGHPUT_CACHE``, else ``$XDG_CACHE_HOME/throughput``, else ``~/.cache/throughput``; made if absent."""
+    """``$THROUGHPUT_CACHE`` or ``$XDG_CACHE_HOME/throughput`` or ``~/.cache/throughput``; made if absent."""
     base = os.environ.get("THROUGHPUT_CACHE")
     if not base:
-        base = os.path.join(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "throughput")
-    folder = Path(base, *parts)
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "throughput", *parts)
+    else:
+        folder = Path(base, *parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RoomError(
-            f"cannot make the cache folder {folder}: {error.strerror}; set THROUGHPUT_CACHE to a folder that can be written"
+            f"cannot make the cache folder {folder}: {error.strerror}; "
+            "set THROUGHPUT_CACHE to a folder that can be written"
         ) from error
     return folder
 
@@ -37,7 +39,8 @@ def require_room(folder: Path, needed_bytes: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed_bytes > free:
         raise RoomError(
-            f"no room for {purpose}: it needs {needed_bytes / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB free"
+            f"no room for {purpose}: it needs {needed_bytes / 1e9:.2f} GB "
+            f"and {folder} has {free / 1e9:.2f} GB free"
         )
 
 
@@ -56,10 +59,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         # mkstemp makes files private; what we write is as readable as any other file of this user.
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise RoomError(f"the disk is full: cannot write {path}; free some room or choose another disk") from error
+            raise RoomError(
+                f"the disk is full: cannot write {path}; free some room or choose another disk"
+            ) from error
         raise

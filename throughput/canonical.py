@@ -130,7 +130,7 @@ def _uniform(seed: int, epoch: int, ids: NDArray[np.int64], count: int) -> NDArr
         start = _mix(run ^ _mix(ids.astype(np.uint64) + _GAMMA))
         steps = np.arange(1, count + 1, dtype=np.uint64) * _GAMMA
         bits = _mix(start[:, None] + steps[None, :])
-    return (bits >> np.uint64(11)) * 2.0**-53
+    return (bits >> np.uint64(11)).astype(np.float64) * np.float64(2.0**-53)
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

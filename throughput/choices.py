@@ -89,10 +89,13 @@ def choose_device(device: str) -> torch.device:
         raise OptionError(f"--device must be auto, cpu, cuda or cuda:N, got {device!r}")
     if not available:
         raise OptionError(
-            f"--device {device}: torch finds no CUDA device here; choose --device cpu, or let `throughput doctor` look"
+            f"--device {device}: torch finds no CUDA device here; "
+            "choose --device cpu, or let `throughput doctor` look"
         )
     if int(index or 0) >= torch.cuda.device_count():
-        raise OptionError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on")
+        raise OptionError(
+            f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on"
+        )
     return torch.device("cuda", int(index or 0))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from throughput.canonical import centre_crop, draw_boxes
 from throughput.contracts import Work
@@ -61,9 +61,9 @@ def open_image(work: Work, sample_id: int, data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return Image.open(io.BytesIO(data))
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise SampleError(work.source.describe(sample_id), "not an image of a known type") from None
-    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many types on damaged data
+    except Exception as error:
         raise SampleError(work.source.describe(sample_id), f"not a readable image: {error}") from error
 
 
@@ -75,7 +75,7 @@ def decode_image(work: Work, sample_id: int, image: Image.Image) -> Image.Image:
             image.load()  # convert() would copy the pixels once more
             return image
         return image.convert(mode)
-    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many types on damaged data
+    except Exception as error:
         raise SampleError(work.source.describe(sample_id), f"the image is damaged: {error}") from error
 
 

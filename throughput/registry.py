@@ -151,9 +151,10 @@ def _entries(group: str) -> dict[str, EntryPoint]:
         entry_points(group=group),
         key=lambda entry: (entry.dist is None or entry.dist.name != "throughput", entry.name),
     )
-    # The first of a name wins: reversed, it is the last to be written.
-    first = {entry.name: entry for entry in reversed(ordered)}
-    return dict(reversed(first.items()))
+    entries: dict[str, EntryPoint] = {}
+    for entry in ordered:
+        entries.setdefault(entry.name, entry)
+    return entries
 
 
 def _choose(group: str, kind: str, name: str) -> EntryPoint:

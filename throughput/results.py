@@ -61,7 +61,9 @@ class Phase:
     def images_per_second(self) -> Rate:
         rates = [one.images / one.seconds for one in self.passes]
         several = len(rates) > 1
-        return Rate(statistics.median(rates), min(rates) if several else None, max(rates) if several else None)
+        return Rate(
+            statistics.median(rates), min(rates) if several else None, max(rates) if several else None
+        )
 
     @property
     def wait_fraction(self) -> float:
@@ -74,7 +76,9 @@ class Phase:
         waits = sorted(wait for one in self.passes for wait in one.batch_wait_seconds)
         if not waits:
             return None
-        return {f"p{share}": 1e3 * waits[min(len(waits) - 1, share * len(waits) // 100)] for share in (50, 99)}
+        return {
+            f"p{share}": 1e3 * waits[min(len(waits) - 1, share * len(waits) // 100)] for share in (50, 99)
+        }
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,9 @@ def _row(row: Row) -> dict[str, Any]:
         "bad_input": row.bad_input,
         "decode": row.decode,
         "options": row.options,
-        "prepare": None if row.prepare is None else {"seconds": row.prepare.seconds, "bytes": row.prepare.bytes},
+        "prepare": None
+        if row.prepare is None
+        else {"seconds": row.prepare.seconds, "bytes": row.prepare.bytes},
         "load": _phase(row.load),
         "model": _phase(row.model),
         "train": _phase(row.train),

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 
 @contextmanager
@@ -20,10 +20,11 @@ def stdout_to_stderr() -> Iterator[None]:
     saved = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield
+        # sys.stdout need not be the descriptor: a caller may have replaced it.
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
-        # Both have buffers of their own, which must be emptied while the redirection stands.
-        sys.stdout.flush()
+        # C has a buffer of its own, which must be emptied while the redirection stands.
         ctypes.CDLL(None).fflush(None)
         os.dup2(saved, 1)
         os.close(saved)

@@ -33,8 +33,8 @@ def telemetry(*readings: TreeReading | None, **options: object) -> Telemetry:
 
 def test_a_sample_on_entering_and_on_leaving() -> None:
     with telemetry(tree(1.0, 50), tree(2.5, 70)) as running:
-        assert running.samples == (Sample(0.0, 1.0, 50),)
-    assert running.samples == (Sample(0.0, 1.0, 50), Sample(1.0, 2.5, 70))
+        assert list(running.samples) == [Sample(0.0, 1.0, 50)]
+    assert list(running.samples) == [Sample(0.0, 1.0, 50), Sample(1.0, 2.5, 70)]
 
 
 def test_time_used_is_not_given_back() -> None:

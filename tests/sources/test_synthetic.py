@@ -101,10 +101,10 @@ def test_classes_show_in_colour_and_texture_together(photos: Path) -> None:
 
 
 def _features(encoded: bytes) -> NDArray[np.float64]:
-    """Mean chroma (2), and how gradients of the luma lie: across, down and along both diagonals (3)."""
+    """Mean chroma (2), and how gradients of the colour lie: across, down and along both diagonals (3)."""
     image = Image.open(io.BytesIO(encoded)).convert("YCbCr")
     image = image.resize((image.width // 4, image.height // 4), Image.Resampling.BOX)
-    luma, blue, red = (np.asarray(plane, np.float64) for plane in image.split())
+    _, blue, red = (np.asarray(plane, np.float64) for plane in image.split())
     across, down = np.diff(blue - red, axis=1)[1:], np.diff(blue - red, axis=0)[:, 1:]
     energy = np.array([(across**2).mean(), (down**2).mean(), abs((across * down).mean())]) + 1e-3
     return np.array(
@@ -130,17 +130,14 @@ def test_progress_counts_to_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"count": 0}, "--count"),
-        ({"count": 8, "classes": 9}, "--classes"),
-        ({"classes": 0}, "--classes"),
-        ({"seed": -1}, "--seed"),
-    ],
+    ("count", "classes", "seed", "named"),
+    [(0, 1, 0, "--count"), (8, 9, 0, "--classes"), (8, 0, 0, "--classes"), (8, 2, -1, "--seed")],
 )
-def test_an_option_that_cannot_work_is_named(options: dict[str, int], named: str, tmp_path: Path) -> None:
+def test_an_option_that_cannot_work_is_named(
+    count: int, classes: int, seed: int, named: str, tmp_path: Path
+) -> None:
     with pytest.raises(OptionError, match=f"^{named} must be"):
-        write_synthetic(tmp_path / "out", **options)
+        write_synthetic(tmp_path / "out", count=count, classes=classes, seed=seed)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -169,20 +166,20 @@ def small_file_limit() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_file_limit")
 def test_a_write_that_finds_no_room_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RoomError, match="^the disk is full: [^\n]*$"):
+    with pytest.raises(RoomError, match=r"^the disk is full: [^\n]*$"):
         write_synthetic(tmp_path / "out", count=16)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_room_is_asked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
-    with pytest.raises(RoomError, match="^no room for the synthetic photos"):
+    with pytest.raises(RoomError, match=r"^no room for the synthetic photos"):
         write_synthetic(tmp_path / "out", count=100)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
-    def interrupt(text: str, done: float, total: float | None) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

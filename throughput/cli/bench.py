@@ -17,24 +17,79 @@ INTERRUPTED = 130
 
 
 @click.command(name="bench")
-@click.option("--loader", default="all", show_default=True, metavar="NAME[,NAME...]|all", help="What to measure.")
-@click.option("--data", metavar="PATH", help="Folder of class folders, tar shards, or a pattern of shards. [default: photos made for the purpose]")
-@click.option("--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]")
-@click.option("--size", type=int, default=224, show_default=True, metavar="N", help="Side of the crops, in pixels.")
-@click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="Processes or threads that load; auto: the usable cores.")
-@click.option("--model", metavar="NAME", help="Any name of `throughput list --models`. [default: resnet50 on a GPU, cnn_small on a CPU]")
-@click.option("--phases", default="load,model,train", show_default=True, metavar="NAME[,NAME...]", help="The loader alone, the model alone, both together.")
-@click.option("--seconds", type=float, default=3.0, show_default=True, metavar="S", help="Length of a measured pass.")
+@click.option(
+    "--loader", default="all", show_default=True, metavar="NAME[,NAME...]|all", help="What to measure."
+)
+@click.option(
+    "--data",
+    metavar="PATH",
+    help="Class folders, tar shards, or a pattern of shards. [default: photos made for the purpose]",
+)
+@click.option(
+    "--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]"
+)
+@click.option(
+    "--size", type=int, default=224, show_default=True, metavar="N", help="Side of the crops, in pixels."
+)
+@click.option(
+    "--workers",
+    default="auto",
+    show_default=True,
+    metavar="N|auto",
+    help="Processes or threads that load; auto: the usable cores.",
+)
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Any name of `throughput list --models`. [default: resnet50 on a GPU, cnn_small on a CPU]",
+)
+@click.option(
+    "--phases",
+    default="load,model,train",
+    show_default=True,
+    metavar="NAME[,NAME...]",
+    help="The loader alone, the model alone, both together.",
+)
+@click.option(
+    "--seconds", type=float, default=3.0, show_default=True, metavar="S", help="Length of a measured pass."
+)
 @click.option("--steps", type=int, metavar="N", help="Batches in a pass, in place of --seconds.")
 @click.option("--repeats", type=int, default=3, show_default=True, metavar="N", help="Passes of each phase.")
-@click.option("--precision", default="auto", show_default=True, metavar="auto|fp32|bf16|fp16", help="What the model computes in.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where the model runs.")
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    metavar="auto|fp32|bf16|fp16",
+    help="What the model computes in.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where the model runs."
+)
 @click.option("--compile", "compile_model", is_flag=True, help="Run the model through torch.compile.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the order, the crops and the model.")
-@click.option("--opt", "assignments", multiple=True, metavar="LOADER.KEY=VALUE", help="A loader's own option; may be repeated.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the order, the crops and the model.",
+)
+@click.option(
+    "--opt",
+    "assignments",
+    multiple=True,
+    metavar="LOADER.KEY=VALUE",
+    help="A loader's own option; may be repeated.",
+)
 @click.option("--label-field", metavar="NAME", help="Field of .json members that holds the label.")
 @click.option("--allow-pipe", is_flag=True, help="Run the command of a pipe: source, in a shell.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), metavar="PATH", help="Write the results as JSON.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Write the results as JSON.",
+)
 def command(
     loader: str,
     data: str | None,
@@ -65,7 +120,9 @@ def command(
     from throughput.options import parse_assignments
 
     if json_path is not None and not json_path.absolute().parent.is_dir():
-        raise OptionError(f"--json {json_path}: there is no folder {json_path.absolute().parent}; make it first")
+        raise OptionError(
+            f"--json {json_path}: there is no folder {json_path.absolute().parent}; make it first"
+        )
     names = chosen_loaders(loader)
     finished: list[Results] = []
     interrupted = False
@@ -103,7 +160,7 @@ def command(
 
 
 def _tell(results: Results, json_path: Path | None) -> None:
-    """The table on stdout, the JSON where it was asked for, and one line on stderr for each row that failed."""
+    """The table on stdout, the JSON if asked for, and a line on stderr for each row that failed."""
     from throughput.cache import whole_file
     from throughput.registry import load_report
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from throughput.measure.events import Doing, Event, Finished, Measured, Started
 from throughput.measure.plan import Plan
@@ -42,7 +43,7 @@ def measuring(plan: Plan) -> Iterator[tuple[int, Iterator[Event]]]:
         stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
         pass_fds=(theirs,),
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
     )
     os.close(theirs)
     connection = Connection(ours, writable=False)
@@ -55,9 +56,8 @@ def measuring(plan: Plan) -> Iterator[tuple[int, Iterator[Event]]]:
 
 def _events(process: subprocess.Popen[bytes], connection: Connection, plan: Plan) -> Iterator[Event]:
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        with process.stdin as stdin:
-            pickle.dump(plan, stdin)
+    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+        pickle.dump(plan, stdin)
     while True:
         # Workers hold the pipe open too, so a dead process does not show as its end.
         gone = process.poll() is not None
@@ -76,9 +76,13 @@ def _events(process: subprocess.Popen[bytes], connection: Connection, plan: Plan
 
 def _obituary(exit_status: int) -> str:
     if exit_status == -signal.SIGKILL:
-        return "the measuring process was killed (SIGKILL), most likely for lack of memory: try a smaller --batch or fewer --workers"
+        return (
+            "the measuring process was killed (SIGKILL), most likely for lack of memory: "
+            "try a smaller --batch or fewer --workers"
+        )
     if exit_status < 0:
-        return f"the measuring process was ended by {signal.Signals(-exit_status).name}; its last words are above"
+        name = signal.Signals(-exit_status).name
+        return f"the measuring process was ended by {name}; its last words are above"
     return f"the measuring process ended early with status {exit_status}; its last words are above"
 
 

@@ -151,7 +151,7 @@ class _CudaFinish:
         scale, shift = _scale_and_shift(work)
         self._scale = scale.to(device).view(1, -1, 1, 1)
         self._shift = shift.to(device).view(1, -1, 1, 1)
-        self._stream = torch.cuda.Stream(device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch types it not
 
     def stream(self) -> AbstractContextManager[object]:
         return torch.cuda.stream(self._stream)

@@ -30,7 +30,9 @@ def run_passes(
         waiting.stepped()
         del batch
     waiting.finish()
-    return tuple(_run_pass(stream, step, waiting, budget, clock, tick, number) for number in range(budget.repeats))
+    return tuple(
+        _run_pass(stream, step, waiting, budget, clock, tick, number) for number in range(budget.repeats)
+    )
 
 
 def _run_pass(

@@ -118,7 +118,9 @@ class _Measurement:
         # An epoch's last batch may be smaller, and would flatter or slight the model.
         whole = [batch for batch in batches if len(batch.ids) == work.batch_size]
         if not whole:
-            raise LoaderError(f"the loader's first batch has {len(batches[0].ids)} images, not {work.batch_size}")
+            raise LoaderError(
+                f"the loader's first batch has {len(batches[0].ids)} images, not {work.batch_size}"
+            )
         return self._phase("model", ReplayStream(whole), self._new_step(work))
 
     def _train(self, work: Work, step: TrainingStep) -> Phase:

@@ -73,7 +73,7 @@ class CudaWaiting:
         return waits
 
     def _record(self) -> torch.cuda.Event:
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call] # torch types it not
         event.record(torch.cuda.current_stream(self._device))
         return event
 

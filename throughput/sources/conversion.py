@@ -36,8 +36,8 @@ def packed_copy(source: Source, progress: Progress = no_progress) -> PackedCopy:
         needed_bytes = source.encoded_bytes()
         if needed_bytes > CACHE_LIMIT_BYTES:
             raise RoomError(
-                f"{source.location} holds {needed_bytes / 1e9:.1f} GB and only {CACHE_LIMIT_BYTES / 1e9:.0f} GB "
-                f"are packed into the cache folder unasked; {advice}"
+                f"{source.location} holds {needed_bytes / 1e9:.1f} GB and only "
+                f"{CACHE_LIMIT_BYTES / 1e9:.0f} GB are packed into the cache folder unasked; {advice}"
             )
         try:
             require_room(folder, needed_bytes, f"a packed copy of {source.location}")

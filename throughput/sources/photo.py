@@ -80,7 +80,7 @@ def plan_photo(seed: int, index: int) -> Photo:
         height=round(height),
         quality=int(rng.choice(_QUALITIES, p=_QUALITY_SHARES)),
         chroma=_chroma((seed + 37 * index) % _PERIOD),
-        detail=float(np.exp(np.clip(rng.normal(-0.47, 1.12), -2.7, 1.1))),
+        detail=float(np.exp(np.clip(rng.normal(-0.95, 1.3), -3.0, 1.0))),
     )
 
 
@@ -111,8 +111,8 @@ def paint(
     # Photos are sharp in places and soft in others.
     focus = photo.detail * np.clip(1 + 0.8 * _crop(noise.clouds, rng, shape), 0.15, 2.5)
     light = np.maximum(1 + 0.35 * clouds + 0.3 * (things - 0.5), 0.25)
-    luma = focus * (9 * _crop(noise.pink, rng, shape) + 3.0 * _crop(noise.grain, rng, shape))
-    tint = focus * _crop(noise.pink, rng, shape) + _crop(noise.grain, rng, shape)
+    luma = focus * (9 * _crop(noise.pink, rng, shape) + 2.8 * _crop(noise.grain, rng, shape))
+    tint = focus * (_crop(noise.pink, rng, shape) + 0.5 * _crop(noise.grain, rng, shape))
     canvas = np.empty((*shape, 3), np.float32)
     for channel, (back, front, sway) in enumerate(zip(ground, figure, (0.8, -0.2, -0.8), strict=True)):
         canvas[..., channel] = (back + (front - back) * mix) * light + luma + sway * tint
@@ -170,7 +170,8 @@ def _texture(kind: int, rng: np.random.Generator, shape: tuple[int, int], clouds
         beside = np.float32(math.cos(tilt)) * across - np.float32(math.sin(tilt)) * down + 1.3 * clouds
         wave = 2 * wave * np.sin(beside) - 0.4
     sharpness = np.float32(rng.uniform(1.0, 3.0))
-    return np.clip(0.5 + 0.5 * sharpness * wave, 0, 1).astype(np.float32)
+    pattern: Field = np.clip(0.5 + 0.5 * sharpness * wave, 0, 1).astype(np.float32, copy=False)
+    return pattern
 
 
 def _outlines(kind: int, rng: np.random.Generator, shape: tuple[int, int]) -> Field:
@@ -191,11 +192,11 @@ def _outlines(kind: int, rng: np.random.Generator, shape: tuple[int, int]) -> Fi
 def _palette(
     place: int, places: int, rng: np.random.Generator
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Two colours as RGB in 0..255: hues that lie a third of the circle apart, and some luck."""
+    """Two colours as RGB in 0..255: light and dark, a third of the hue circle apart, and some luck."""
     hue = place / places + rng.normal(0, 0.12 / places)
 
     def colour(turn: float, value: float) -> tuple[float, float, float]:
         red, green, blue = colorsys.hsv_to_rgb((hue + turn) % 1, rng.uniform(0.2, 0.5), value)
         return 255 * red, 255 * green, 255 * blue
 
-    return colour(0.0, rng.uniform(0.45, 0.85)), colour(1 / 3, rng.uniform(0.35, 0.75))
+    return colour(0.0, rng.uniform(0.6, 0.9)), colour(1 / 3, rng.uniform(0.25, 0.5))

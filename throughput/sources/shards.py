@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +49,15 @@ class ShardSource(Source):
 
     def shard_ids(self, shard_index: int) -> NDArray[np.int64]:
         """Ids of the samples in a shard, (M,) int64, in the order of the file."""
-        ids = np.flatnonzero(self.shard_of == shard_index)
-        return ids[np.argsort(self.offsets[ids])].astype(np.int64)
+        ids, starts = self._file_order
+        return ids[starts[shard_index] : starts[shard_index + 1]]
+
+    @cached_property
+    def _file_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """All ids by shard and offset, (N,) int64, and where each shard's begin, (shards + 1,) int64."""
+        ids = np.lexsort((self.offsets, self.shard_of)).astype(np.int64)
+        starts = np.searchsorted(self.shard_of[ids], np.arange(len(self.shards) + 1))
+        return ids, starts.astype(np.int64)
 
     def key(self, sample_id: int) -> str:
         """The sample's WebDataset key: unique in its shard."""

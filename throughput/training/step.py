@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +34,9 @@ class TrainingStep:
         self._dtype: torch.dtype = getattr(torch, settings.compute_dtype)
         # Convolutions are fastest in NHWC on both kinds of device, and the batches come that way.
         self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload] # torch's stub lacks it
-        self._forward: Module = torch.compile(self.model) if settings.compile else self.model
+        self._forward: Callable[[Tensor], Tensor] = (
+            torch.compile(self.model) if settings.compile else self.model
+        )
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
         )
@@ -48,7 +51,7 @@ class TrainingStep:
         """Train on a ready batch: images (N, C, S, S) in the compute dtype, labels (N,) int64."""
         with self._autocast():
             loss = cross_entropy(self._forward(batch.images), batch.labels)
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call] # torch types it not
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
