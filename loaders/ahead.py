@@ -18,6 +18,8 @@ from throughput.contracts import Work
 from throughput.jpeg.header import read_frame
 from throughput.pixels import decode_image, open_image
 
+_END_OF_IMAGE = b"\xff\xd9"  # EOI (ITU-T T.81, B.1.1.3)
+
 
 class Regions(NamedTuple):
     """For each image of a batch, rows before columns.
@@ -96,9 +98,13 @@ def sized(work: Work, sample: int, data: bytes) -> tuple[bytes, int, int]:
     SampleError.
     """
     frame = read_frame(data)
-    if frame is not None and frame.components in (1, 3) and frame.precision == 8:
+    plain_jpeg = frame is not None and frame.components in (1, 3) and frame.precision == 8
+    if frame is not None and plain_jpeg and data.endswith(_END_OF_IMAGE):
         return data, frame.height, frame.width
+    # A decoder that stops at the crop's last row would not notice that the rest of the file is missing.
     image = decode_image(work, sample, open_image(work, sample, data))
+    if plain_jpeg:
+        return data, image.height, image.width
     plain = io.BytesIO()
     image.save(plain, "PPM")
     return plain.getvalue(), image.height, image.width

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
-from throughput.loaders.ahead import Ahead, Encoded
-
 from throughput.canonical import epoch_ids
 from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import LoaderError, OptionError, SampleError
+from throughput.loaders.ahead import Ahead, Encoded
 from throughput.measure.environment import Finding
 from throughput.pixels import render_batch
 

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
-from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
-
 from throughput.canonical import epoch_batches, epoch_ids
 from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import SampleError
+from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
 from throughput.pixels import render_batch
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
 
 from throughput.contracts import (
     Batch,
@@ -30,6 +29,7 @@ from throughput.contracts import (
     no_progress,
 )
 from throughput.errors import LoaderError, OptionError, SourceError, ThroughputError
+from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
 from throughput.pixels import render_batch
 from throughput.sources.conversion import packed_copy
 from throughput.sources.shards import ShardSource

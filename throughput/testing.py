@@ -111,22 +111,21 @@ def write_contract_images(folder: Path, images_per_class: int = 9) -> Path:
     return folder
 
 
-def contract_work(source: Source, split: Split = "train", **changes: Any) -> Work:
-    """A small work over ``source``: 32 px, batches of 8, 2 workers."""
-    return replace(Work(source, split, image_size=32, batch_size=8, workers=2), **changes)
-
-
 class LoaderContract:
     """What every loader must do. Inherit, and set ``factory``; override ``options`` for other knobs.
 
     order_depends_on_workers: a loader that streams may deliver another order with other workers.
     draws_canonical_crops: its train crops are those of ``throughput.canonical``, pixel for pixel.
+    device: where batches become ready. largest_mean_error: of an image against Pillow's, in grey levels
+    of 0..255; one is what CPU decoders reach.
     """
 
     factory: LoaderFactory
     options: Any = None
     order_depends_on_workers = False
     draws_canonical_crops = True
+    device = "cpu"
+    largest_mean_error = 1.0
 
     @pytest.fixture(scope="class", params=["folder", "shards"])
     @classmethod
@@ -143,6 +142,12 @@ class LoaderContract:
     def _own_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path / "cache"))
 
+    def work(self, source: Source, split: Split = "train", **changes: Any) -> Work:
+        """A small work over ``source``: 32 px, batches of 8, 2 workers."""
+        return replace(
+            Work(source, split, image_size=32, batch_size=8, workers=2, device=self.device), **changes
+        )
+
     @contextmanager
     def opened(self, work: Work) -> Iterator[Loader]:
         """Prepare and open, as the harness does."""
@@ -157,7 +162,7 @@ class LoaderContract:
 
     @pytest.mark.parametrize("split", ["train", "val"])
     def test_every_sample_comes_once_with_its_label(self, source: Source, split: Split) -> None:
-        work = contract_work(source, split)
+        work = self.work(source, split)
         expected = source.ids(split)
         with self.opened(work) as loader:
             assert loader.samples_per_epoch == len(expected)
@@ -171,14 +176,14 @@ class LoaderContract:
                 assert labels.tolist() == source.labels[ids.numpy()].tolist()
 
     def test_only_the_last_batch_is_smaller(self, source: Source) -> None:
-        work = contract_work(source)
+        work = self.work(source)
         with self.opened(work) as loader:
             sizes = [len(batch.ids) for batch in loader.epoch(0)]
         whole, rest = divmod(len(source.ids("train")), work.batch_size)
         assert sizes == [work.batch_size] * whole + [rest] * (rest > 0)
 
     def test_batches_have_the_shapes_and_types_of_the_contract(self, source: Source) -> None:
-        with self.opened(contract_work(source)) as loader:
+        with self.opened(self.work(source)) as loader:
             batch = next(iter(loader.epoch(0)))
         assert tuple(batch.images.shape) == (8, 3, 32, 32)
         assert batch.images.dtype == torch.uint8 or batch.images.is_floating_point()
@@ -188,30 +193,30 @@ class LoaderContract:
         assert batch.ids.device.type == "cpu"
 
     def test_held_out_pixels_are_those_of_pillow(self, source: Source) -> None:
-        work = contract_work(source, "val")
-        self._compare(work, 0, largest_mean_error=1.0)
+        work = self.work(source, "val")
+        self._compare(work, 0)
 
     def test_train_pixels_are_those_of_the_canonical_crops(self, source: Source) -> None:
         if not self.draws_canonical_crops:
             pytest.skip("this loader draws its own crops")
         for epoch in range(2):
-            self._compare(contract_work(source), epoch, largest_mean_error=1.0)
+            self._compare(self.work(source), epoch)
 
     def test_grey_work_has_one_channel(self, source: Source) -> None:
-        work = contract_work(source, "val", channels=1, mean=(0.5,), std=(0.25,))
-        self._compare(work, 0, largest_mean_error=1.5)
+        work = self.work(source, "val", channels=1, mean=(0.5,), std=(0.25,))
+        self._compare(work, 0)
 
     def test_channels_are_red_green_blue(self, source: Source) -> None:
         names = list(CLASS_COLOURS)
-        work = contract_work(source, "val")
+        work = self.work(source, "val")
         with self.opened(work) as loader:
             for batch in Feed(loader, work).epoch(0):
-                strongest = batch.images.mean(dim=(2, 3)).argmax(dim=1)
+                strongest = batch.images.float().mean(dim=(2, 3)).argmax(dim=1)
                 for channel, label in zip(strongest.tolist(), batch.labels.tolist(), strict=True):
                     assert names[label] == ("red", "green", "blue")[channel]
 
     def test_epochs_differ_and_seeds_repeat(self, source: Source) -> None:
-        work = contract_work(source)
+        work = self.work(source)
         with self.opened(work) as loader:
             first, second = self.ids_of(loader, 0), self.ids_of(loader, 1)
         with self.opened(work) as loader:
@@ -228,7 +233,7 @@ class LoaderContract:
             pytest.skip("documented: this loader streams, and its order depends on its workers")
         orders = []
         for workers in (1, 3):
-            with self.opened(contract_work(source, workers=workers)) as loader:
+            with self.opened(self.work(source, workers=workers)) as loader:
                 orders.append(self.ids_of(loader, 0))
         assert orders[0] == orders[1]
 
@@ -236,7 +241,7 @@ class LoaderContract:
     def test_ranks_are_disjoint_and_cover_everything(self, source: Source, split: Split) -> None:
         came: list[int] = []
         for rank in range(3):
-            work = contract_work(source, split, rank=rank, world_size=3, batch_size=4)
+            work = self.work(source, split, rank=rank, world_size=3, batch_size=4)
             with self.opened(work) as loader:
                 ids = self.ids_of(loader, 0)
                 assert len(ids) == loader.samples_per_epoch
@@ -244,13 +249,13 @@ class LoaderContract:
         assert sorted(came) == source.ids(split).tolist()
 
     def test_an_epoch_may_be_left_early(self, source: Source) -> None:
-        with self.opened(contract_work(source)) as loader:
+        with self.opened(self.work(source)) as loader:
             next(iter(loader.epoch(0)))
             assert sorted(self.ids_of(loader, 1)) == source.ids("train").tolist()
 
     def test_no_process_is_left(self, source: Source) -> None:
         before = {process.pid for process in psutil.Process().children(recursive=True)}
-        with self.opened(contract_work(source)) as loader:
+        with self.opened(self.work(source)) as loader:
             next(iter(loader.epoch(0)))
         after = [
             process
@@ -260,7 +265,7 @@ class LoaderContract:
         ]
         assert after == []
 
-    def _compare(self, work: Work, epoch: int, largest_mean_error: float) -> None:
+    def _compare(self, work: Work, epoch: int) -> None:
         """Ready batches against Pillow's pixels, in grey levels of 0..255."""
         mean, std = (np.array(values) for values in (work.mean, work.std))
         with self.opened(work) as loader:
@@ -271,5 +276,5 @@ class LoaderContract:
                 wanted = render_batch(work, epoch, ids, encoded).astype(np.float64)
                 error = np.abs(255 * (ready * std + mean) - wanted)
                 worst = error.mean(axis=(1, 2, 3)).argmax()
-                assert error[worst].mean() <= largest_mean_error, work.source.describe(int(ids[worst]))
+                assert error[worst].mean() <= self.largest_mean_error, work.source.describe(int(ids[worst]))
                 assert np.percentile(error, 99) <= 4

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from throughput.models import sessions
 
 from throughput.measure.environment import Finding
 from throughput.measure.nvml import Gpu, NoNvmlError
+from throughput.models import sessions
 
 GPU = Gpu("Abacus", "GPU-abc", "580.1", 10**10, 900, 1800, 2600, 300.0)
 

@@ -95,7 +95,7 @@ def test_classes_show_in_colour_and_texture_together(photos: Path) -> None:
     files = sorted(photos.glob("*/*.jpg"), key=lambda file: file.stem)
     features = np.stack([_features(file.read_bytes()) for file in files])
     labels = np.arange(len(files)) % 16
-    assert _centroid_accuracy(features, labels) > 0.45
+    assert _centroid_accuracy(features, labels) > 0.6
     # A mean colour tells four groups apart, not sixteen classes.
     assert _centroid_accuracy(features[:, :2], labels) < 0.40
 
@@ -179,7 +179,7 @@ def test_room_is_asked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(text: str, done: float, total: float | None) -> None:  # noqa: ARG001 - Progress passes them by place
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -80,7 +80,7 @@ def plan_photo(seed: int, index: int) -> Photo:
         height=round(height),
         quality=int(rng.choice(_QUALITIES, p=_QUALITY_SHARES)),
         chroma=_chroma((seed + 37 * index) % _PERIOD),
-        detail=float(np.exp(np.clip(rng.normal(-0.95, 1.3), -3.0, 1.0))),
+        detail=float(np.exp(np.clip(rng.normal(-1.05, 1.3), -3.0, 1.0))),
     )
 
 

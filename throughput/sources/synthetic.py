@@ -106,9 +106,9 @@ def _write_photo(homes: list[Path], noise: Noise, seed: int, index: int) -> int:
 def _whole_folder(out: Path, needed_bytes: int) -> Iterator[Path]:
     """Yield a temporary folder beside ``out`` that becomes ``out`` on success; a failure leaves nothing."""
     out = out.absolute()
-    if _holds_something(out):
-        raise OptionError(f"{out} exists and is not empty: name a new folder")
     try:
+        if _holds_something(out):
+            raise OptionError(f"{out} exists and is not empty: name a new folder")
         out.parent.mkdir(parents=True, exist_ok=True)
         require_room(out.parent, needed_bytes, "the synthetic photos")
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
