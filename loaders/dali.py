@@ -22,7 +22,9 @@ from throughput.measure.environment import Finding
 from throughput.pixels import render_batch
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
+    from torch import Tensor
 
 _INSTALL = "pip install nvidia-dali-cuda120 (or nvidia-dali-cuda130 for drivers of CUDA 13)"
 _BUILDS = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
@@ -88,6 +90,7 @@ class _DaliLoader(Loader):
         self._ahead: Ahead | None = None
         self._in_pipeline: deque[Encoded] = deque()
         self._ready_for: int | None = None
+        self._lent: deque[tuple[torch.cuda.Event, Tensor]] = deque()
 
     def epoch(self, index: int) -> Iterator[Batch]:
         """Continues with what is in the pipeline already where ``index`` is the next epoch."""
@@ -109,6 +112,8 @@ class _DaliLoader(Loader):
             self._ahead.close()
         self._pipeline = self._ahead = None
         self._in_pipeline.clear()
+        while self._lent:
+            self._lent.popleft()[0].synchronize()
 
     def _restart(self, first_epoch: int) -> None:
         """A new pipeline: one that was left in mid-epoch, or has failed, counts its batches wrongly."""
@@ -132,11 +137,28 @@ class _DaliLoader(Loader):
 
         try:
             (images,) = self._pipeline.run()
-            return torch.utils.dlpack.from_dlpack(images.as_tensor())
+            tensor = torch.utils.dlpack.from_dlpack(images.as_tensor())
+            return self._own(tensor) if tensor.is_cuda else tensor
         except StopIteration:
             raise LoaderError("DALI ended the epoch before its last batch") from None
         except RuntimeError as error:
             raise self._named(error) from error
+
+    def _own(self, lent: Tensor) -> Tensor:
+        """A copy in torch's memory of what lies in DALI's, on the current stream.
+
+        DALI takes its memory back with the last reference and does not know that the copy may still be
+        under way, so the reference is kept until the copy has happened.
+        """
+        import torch
+
+        while len(self._lent) > self._options.prefetch:
+            self._lent.popleft()[0].synchronize()
+        ours = lent.clone()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch types it not
+        event.record()
+        self._lent.append((event, lent))
+        return ours
 
     def _named(self, error: RuntimeError) -> SampleError | LoaderError:
         """DALI names no file: find the sample that it failed on."""

@@ -23,14 +23,17 @@ class TableReport(Report):
     def render(self, results: Results) -> str:
         """Plain text; colours are left to whoever prints to a terminal."""
         table = Table(title=_title(results), title_justify="left", expand=False)
-        table.add_column("loader", no_wrap=True)
-        table.add_column("decode")
-        for heading in _HEADINGS:
-            table.add_column(heading, justify="right")
-        for row in sorted(results.rows, key=_rank, reverse=True):
-            table.add_row(row.loader, *_cells(row))
-        console = Console(file=io.StringIO(), width=max(100, shutil.get_terminal_size((120, 24)).columns))
-        console.print(table)
+        rows = [(row.loader, *_cells(row)) for row in sorted(results.rows, key=_rank, reverse=True)]
+        for place, column in enumerate(zip(("loader", "decode", *_HEADINGS), *rows, strict=True)):
+            # Where all does not fit, cells wrap; a word or number is never cut.
+            longest = max(len(word) for cell in column for word in cell.split())
+            table.add_column(column[0], justify="left" if place < 2 else "right", min_width=longest)
+        for cells in rows:
+            table.add_row(*cells)
+        width = max(100, shutil.get_terminal_size((120, 24)).columns)
+        # Paths may hold what rich would take for markup.
+        console = Console(file=io.StringIO(), width=width, markup=False, emoji=False)
+        console.print(table, crop=False)
         for line in _notes(results):
             console.print(Text(line))
         text = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO from above

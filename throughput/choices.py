@@ -53,7 +53,7 @@ def choose_work(
     if batch_size is None:
         # A small source is no mistake where no batch size was asked for.
         preferred = GPU_BATCH_SIZE if chosen_device.type == "cuda" else CPU_BATCH_SIZE
-        batch_size = min(preferred, len(source.ids("train")) // world_size)
+        batch_size = min(preferred, max(1, len(source.ids("train")) // max(1, world_size)))
     work = Work(
         source=source,
         image_size=image_size,

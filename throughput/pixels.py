@@ -48,7 +48,8 @@ def render_batch(
         else:
             top, left = int(boxes.top[place]), int(boxes.left[place])
             box = (left, top, left + int(boxes.width[place]), top + int(boxes.height[place]))
-            pixels = _pixels(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+            # Cropped first: resize(box=...) would let pixels from beyond the crop into its edges.
+            pixels = _pixels(image.crop(box).resize((size, size), Image.Resampling.BILINEAR))
             out[place] = pixels[:, ::-1] if boxes.mirror[place] else pixels
     return out
 
@@ -74,6 +75,8 @@ def decode_image(work: Work, sample_id: int, image: Image.Image) -> Image.Image:
         if image.mode == mode:
             image.load()  # convert() would copy the pixels once more
             return image
+        if image.mode.startswith("I"):  # 16-bit grey: convert() would clip all above 255 to white
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         return image.convert(mode)
     except Exception as error:
         raise SampleError(work.source.describe(sample_id), f"the image is damaged: {error}") from error

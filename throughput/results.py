@@ -77,7 +77,9 @@ class Phase:
         if not waits:
             return None
         return {
-            f"p{share}": 1e3 * waits[min(len(waits) - 1, share * len(waits) // 100)] for share in (50, 99)
+            # -(-a // b) rounds up: the shortest wait that is no shorter than that share of them.
+            f"p{share}": 1e3 * waits[-(-share * len(waits) // 100) - 1]
+            for share in (50, 99)
         }
 
 
@@ -107,18 +109,19 @@ class EpochCount:
 
 @dataclass(frozen=True)
 class LedgerCount:
-    """Every epoch's count. Its summary is the worst epoch among the complete ones."""
+    """Every epoch's count. Its summary is the worst epoch, a complete one where there is a choice."""
 
     epochs: tuple[EpochCount, ...]
 
     @property
     def worst(self) -> EpochCount:
-        """The complete epoch with the most faults; with none complete, the one with the most faults."""
-        complete = [epoch for epoch in self.epochs if epoch.complete]
-        return max(
-            complete or self.epochs,
-            key=lambda count: (count.missing or 0) + count.duplicate + count.unexpected + count.corrupt,
-        )
+        """The complete epoch with the most faults; one that was cut short where only such show any."""
+
+        def badness(count: EpochCount) -> tuple[bool, bool, int]:
+            faults = (count.missing or 0) + count.duplicate + count.unexpected + count.corrupt
+            return faults > 0, count.complete, faults
+
+        return max(self.epochs, key=badness)
 
     @property
     def exact(self) -> bool:
