@@ -22,7 +22,7 @@ class TableReport(Report):
 
     def render(self, results: Results) -> str:
         """Plain text; colours are left to whoever prints to a terminal."""
-        table = Table(title=_title(results), title_justify="left", expand=False)
+        table = Table()
         rows = [(row.loader, *_cells(row)) for row in sorted(results.rows, key=_rank, reverse=True)]
         for place, column in enumerate(zip(("loader", "decode", *_HEADINGS), *rows, strict=True)):
             # Where all does not fit, cells wrap; a word or number is never cut.
@@ -33,9 +33,10 @@ class TableReport(Report):
         width = max(100, shutil.get_terminal_size((120, 24)).columns)
         # Paths may hold what rich would take for markup.
         console = Console(file=io.StringIO(), width=width, markup=False, emoji=False)
+        console.print(Text(_title(results)), soft_wrap=True)
         console.print(table, crop=False)
         for line in _notes(results):
-            console.print(Text(line))
+            console.print(Text(line), soft_wrap=True)
         text = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO from above
         return "\n".join(line.rstrip() for line in text.rstrip().splitlines())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,13 @@ def _why_not(factory: LoaderFactory, work: Work) -> str | None:
     return factory.why_not(work)
 
 
+def _warnings(row: Row) -> tuple[str, ...]:
+    """What casts doubt on a row that was measured."""
+    if row.loss is not None and not math.isfinite(row.loss):
+        return (f"the loss became {row.loss}: the model did not learn, try --precision fp32",)
+    return ()
+
+
 def _device_uuid(device: str) -> str | None:
     if not device.startswith("cuda"):
         return None
@@ -104,6 +112,7 @@ class _Measurement:
         if "train" in plan.phases:
             step = self._new_step(work)
             row = replace(row, train=self._train(work, step), loss=step.mean_loss())
+            row = replace(row, warnings=_warnings(row))
             row = self._judge(row, replace(work, split="val"), step)
         return replace(row, ledger=self._ledger_count())
 

@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from throughput.contracts import Batch, ComputeDtype
 
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 3e-3
+"""For AdamW without warm-up or schedule: a measurement may end after any number of steps."""
 WEIGHT_DECAY = 0.05
 
 
