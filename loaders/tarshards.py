@@ -67,7 +67,7 @@ class WebDatasetLoaderFactory(LoaderFactory):
         if isinstance(work.source, ShardSource):
             return Prepared(work)
         copy = packed_copy(work.source, progress)
-        return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes)
+        return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes, copy.folder)
 
     @contextmanager
     def open(self, work: Work, options: WebDatasetOptions) -> Iterator[Loader]:

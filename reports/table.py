@@ -107,10 +107,11 @@ def _notes(results: Results) -> list[str]:
         if row.status != "ok":
             notes.append(f"{row.loader}: {row.status}: {row.reason}")
             continue
-        if row.prepare is not None and row.prepare.seconds > 0:
+        if row.prepare is not None and row.prepare.folder is not None:
+            cost = f"in {row.prepare.seconds:.1f} s" if row.prepare.seconds else "by an earlier run"
             notes.append(
-                f"{row.loader}: converted the source first: {row.prepare.seconds:.1f} s, "
-                f"{row.prepare.bytes / 1e6:,.0f} MB in the cache folder"
+                f"{row.loader}: reads a copy of {row.prepare.bytes / 1e6:,.0f} MB, "
+                f"packed {cost} into {row.prepare.folder}"
             )
         if row.ledger is not None:
             notes.append(f"{row.loader}: {_counted(row)}")

@@ -166,11 +166,15 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The work as the loader will do it, perhaps over a converted copy, and what the copy cost."""
+    """The work as the loader will do it, perhaps over a converted copy, and what the copy cost.
+
+    seconds: 0 where the copy was there already. folder: where it lies, None where there is none.
+    """
 
     work: Work
     seconds: float = 0.0
     bytes: int = 0
+    folder: str | None = None
 
 
 class LoaderFactory(ABC):

@@ -131,10 +131,14 @@ class LedgerCount:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a loader wrote before it could read the source."""
+    """What a loader wrote before it could read the source, and where.
 
-    seconds: float
-    bytes: int
+    seconds: 0 where an earlier run had written it.
+    """
+
+    seconds: float = 0.0
+    bytes: int = 0
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -204,9 +208,7 @@ def _row(row: Row) -> dict[str, Any]:
         "bad_input": row.bad_input,
         "decode": row.decode,
         "options": row.options,
-        "prepare": None
-        if row.prepare is None
-        else {"seconds": row.prepare.seconds, "bytes": row.prepare.bytes},
+        "prepare": None if row.prepare is None else vars(row.prepare),
         "load": _phase(row.load),
         "model": _phase(row.model),
         "train": _phase(row.train),

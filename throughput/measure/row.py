@@ -103,7 +103,7 @@ class _Measurement:
             status="ok",
             decode=self._factory.decode(work, self._options),
             options=asdict(self._options),
-            prepare=Preparation(prepared.seconds, prepared.bytes),
+            prepare=Preparation(prepared.seconds, prepared.bytes, prepared.folder),
         )
         if "load" in plan.phases:
             row = replace(row, load=self._load(work))

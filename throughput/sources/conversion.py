@@ -22,6 +22,7 @@ class PackedCopy:
     source: ShardSource
     seconds: float
     bytes: int
+    folder: str
 
 
 def packed_copy(source: Source, progress: Progress = no_progress) -> PackedCopy:
@@ -54,4 +55,6 @@ def packed_copy(source: Source, progress: Progress = no_progress) -> PackedCopy:
     packed = open_source(folder, progress=progress)
     if not isinstance(packed, ShardSource):
         raise RoomError(f"{folder} holds something else than packed shards: remove it")
-    return PackedCopy(packed, seconds, sum(file.stat().st_size for file in folder.rglob("*.tar")))
+    return PackedCopy(
+        packed, seconds, sum(file.stat().st_size for file in folder.rglob("*.tar")), str(folder)
+    )
