@@ -24,15 +24,15 @@ _END_OF_IMAGE = b"\xff\xd9"  # EOI (ITU-T T.81, B.1.1.3)
 class Regions(NamedTuple):
     """For each image of a batch, rows before columns.
 
-    start, shape: (2,) int32 each, pixels: the region to decode.
-    resize_from, resize_to: (2,) float32 each, in pixels of that region: the rectangle that becomes the
+    start, shape: (N, 2) int32 each, pixels: the region to decode.
+    resize_from, resize_to: (N, 2) float32 each, in pixels of that region: the rectangle that becomes the
     output; where it runs from right to left the output is mirrored.
     """
 
-    start: list[NDArray[np.int32]]
-    shape: list[NDArray[np.int32]]
-    resize_from: list[NDArray[np.float32]]
-    resize_to: list[NDArray[np.float32]]
+    start: NDArray[np.int32]
+    shape: NDArray[np.int32]
+    resize_from: NDArray[np.float32]
+    resize_to: NDArray[np.float32]
 
 
 class Encoded(NamedTuple):
@@ -51,16 +51,24 @@ class Ahead(Iterator[Encoded]):
         self._first_epoch = first_epoch
         self._queue: queue.Queue[Encoded | Exception | None] = queue.Queue(maxsize=batches)
         self._closed = threading.Event()
+        self._over = False
         self._thread = threading.Thread(target=self._produce, name="throughput-read-ahead", daemon=True)
         self._thread.start()
 
     def __next__(self) -> Encoded:
+        if self._over:
+            raise StopIteration
         item = self._queue.get()
+        if isinstance(item, Encoded):
+            return item
+        self._over = True
         if item is None:
             raise StopIteration
-        if isinstance(item, Exception):
+        try:
             raise item
-        return item
+        finally:
+            # A cycle of error and frame would keep all that the frames hold until the garbage collector runs.
+            del item
 
     def close(self) -> None:
         """End the thread; what it has read is dropped."""
@@ -132,10 +140,10 @@ def _crops(
     right_to_left = np.where(boxes.mirror, boxes.width, 0)
     left_to_right = np.where(boxes.mirror, 0, boxes.width)
     return Regions(
-        list(np.stack([boxes.top, boxes.left], axis=1).astype(np.int32)),
-        list(np.stack([boxes.height, boxes.width], axis=1).astype(np.int32)),
-        list(np.stack([np.zeros_like(right_to_left), right_to_left], axis=1).astype(np.float32)),
-        list(np.stack([boxes.height, left_to_right], axis=1).astype(np.float32)),
+        np.stack([boxes.top, boxes.left], axis=1).astype(np.int32),
+        np.stack([boxes.height, boxes.width], axis=1).astype(np.int32),
+        np.stack([np.zeros_like(right_to_left), right_to_left], axis=1).astype(np.float32),
+        np.stack([boxes.height, left_to_right], axis=1).astype(np.float32),
     )
 
 
@@ -148,8 +156,8 @@ def _centres(work: Work, heights: NDArray[np.int64], widths: NDArray[np.int64]) 
         begins.append((crop.top * rows, crop.left * columns))
         ends.append(((crop.top + work.image_size) * rows, (crop.left + work.image_size) * columns))
     return Regions(
-        list(np.zeros((len(heights), 2), np.int32)),
-        list(np.stack([heights, widths], axis=1).astype(np.int32)),
-        list(np.array(begins, np.float32)),
-        list(np.array(ends, np.float32)),
+        np.zeros((len(heights), 2), np.int32),
+        np.stack([heights, widths], axis=1).astype(np.int32),
+        np.array(begins, np.float32),
+        np.array(ends, np.float32),
     )

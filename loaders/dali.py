@@ -110,6 +110,10 @@ class _DaliLoader(Loader):
     def close(self) -> None:
         if self._ahead is not None:
             self._ahead.close()
+        if self._pipeline is not None:
+            # DALI offers no public way. An error's traceback may hold the pipeline for longer; a process that
+            # is forked meanwhile and collects it as garbage would crash ending threads that it has not.
+            self._pipeline._shutdown()
         self._pipeline = self._ahead = None
         self._in_pipeline.clear()
         while self._lent:
@@ -121,7 +125,7 @@ class _DaliLoader(Loader):
         self._ahead = Ahead(self._work, first_epoch, batches=self._options.prefetch)
         self._pipeline = _build(self._work, self._options, self._decode, self._next_inputs)
 
-    def _next_inputs(self) -> tuple[list[NDArray[Any]], ...]:
+    def _next_inputs(self) -> tuple[list[NDArray[Any]] | NDArray[Any], ...]:
         """What DALI asks for when it wants to work on one more batch."""
         assert self._ahead is not None
         encoded = next(self._ahead, None)
@@ -197,6 +201,8 @@ def _build(
             source=next_inputs,
             num_outputs=5,
             batch=True,
+            # What is in the pipeline is held on to anyway. A GPU may read it later than that.
+            no_copy=not on_gpu,
             dtype=[types.UINT8, types.INT32, types.INT32, types.FLOAT, types.FLOAT],
         )
         images = fn.decoders.image_slice(

@@ -52,12 +52,12 @@ def encode(image: Image.Image, kind: str = "PNG", **settings: Any) -> bytes:
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image.Image:
-    return Image.fromarray(
-        np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    )
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def rendered(images: Sequence[bytes], split: Split = "val", epoch: int = 0, **changes: Any) -> NDArray[np.uint8]:
+def rendered(
+    images: Sequence[bytes], split: Split = "val", epoch: int = 0, **changes: Any
+) -> NDArray[np.uint8]:
     work = replace(Work(Encoded(tuple(images)), split, image_size=32, batch_size=8), **changes)
     return render_batch(work, epoch, work.source.ids(split), images)
 

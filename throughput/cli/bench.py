@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,10 +120,8 @@ def command(
     from throughput.cli.progress import progress_bar
     from throughput.options import parse_assignments
 
-    if json_path is not None and not json_path.absolute().parent.is_dir():
-        raise OptionError(
-            f"--json {json_path}: there is no folder {json_path.absolute().parent}; make it first"
-        )
+    if json_path is not None:
+        _require_writable(json_path.absolute().parent, json_path)
     names = chosen_loaders(loader)
     finished: list[Results] = []
     interrupted = False
@@ -157,6 +156,19 @@ def command(
         click.echo("throughput: interrupted", err=True)
         return INTERRUPTED
     return _verdict(finished[-1])
+
+
+def _require_writable(folder: Path, json_path: Path) -> None:
+    """Refuse before the measurement what would lose its results after it."""
+    if not folder.is_dir():
+        raise OptionError(f"--json {json_path}: there is no folder {folder}; make it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OptionError(
+            f"--json {json_path}: cannot write in {folder}: {error.strerror}; name another folder"
+        ) from error
 
 
 def _tell(results: Results, json_path: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from throughput.errors import OptionError
@@ -22,8 +23,8 @@ class Budget:
     warmup_steps: int = 2
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise OptionError(f"--seconds must be above 0, got {self.seconds}")
+        if not 0 < self.seconds < math.inf:
+            raise OptionError(f"--seconds must be a number above 0, got {self.seconds}")
         if self.steps is not None and self.steps < 1:
             raise OptionError(f"--steps must be a whole number of 1 or more, got {self.steps}")
         if self.repeats < 1:

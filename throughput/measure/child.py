@@ -1,6 +1,6 @@
 """Each loader is measured in a fresh process, so that none finds what another left behind.
 
-``python -m throughput.measure.child FD`` reads its plan from stdin and writes events to the file
+``python -m throughput.measure.child FD PARENT`` reads its plan from stdin and writes events to the file
 descriptor FD, each as a pickle. Both ends are this package, on this machine, by this user.
 """
 
@@ -34,7 +34,7 @@ def measuring(plan: Plan) -> Iterator[tuple[int, Iterator[Event]]]:
     a word is told of as a failed row.
     """
     ours, theirs = os.pipe()
-    command = [sys.executable, "-m", "throughput.measure.child", str(theirs)]
+    command = [sys.executable, "-m", "throughput.measure.child", str(theirs), str(os.getpid())]
     # A session of its own: Ctrl-C in the terminal reaches us only, and one signal reaches all workers.
     # What libraries print goes to stderr: stdout carries only what was asked for.
     process = subprocess.Popen(
@@ -97,13 +97,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _main() -> None:
-    # Should the parent be killed, nobody else would end us.
+    events_to, parent = (int(argument) for argument in sys.argv[1:])
+    # Should the parent be killed, nobody else would end us. It may have been already.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        return
     plan: Plan = pickle.load(sys.stdin.buffer)
     from throughput.measure.row import measure_row
 
-    connection = Connection(int(sys.argv[1]), readable=False)
+    connection = Connection(events_to, readable=False)
     measure_row(plan, connection.send)
     connection.close()
     sys.stdout.flush()

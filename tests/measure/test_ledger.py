@@ -1,0 +1,128 @@
+"""Every fault that a loader can show in its ids is counted as what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from throughput.measure.ledger import Ledger
+from throughput.results import EpochCount, LedgerCount
+
+EXPECTED = np.array([0, 2, 4, 6, 8, 10])
+
+
+def counted(*epochs: Sequence[Sequence[int]], cut: bool = False) -> LedgerCount:
+    """Counts of epochs, each a sequence of batches; ``cut``: the last one did not end."""
+    ledger = Ledger(EXPECTED)
+    for epoch, batches in enumerate(epochs):
+        ledger.begin(epoch)
+        for batch in batches:
+            ledger.add(np.array(batch, np.int64))
+        if not (cut and epoch == len(epochs) - 1):
+            ledger.end()
+    return ledger.count()
+
+
+def faults(count: EpochCount) -> dict[str, int | None]:
+    found = {name: getattr(count, name) for name in ("missing", "duplicate", "padded", "unexpected")}
+    return {name: value for name, value in found.items() if value}
+
+
+def test_an_epoch_in_any_order_is_exact() -> None:
+    count = counted([[8, 2, 0], [10, 6, 4]])
+    assert count.epochs == (
+        EpochCount(0, complete=True, expected=6, unique=6, missing=0, duplicate=0, padded=0),
+    )
+    assert count.exact
+
+
+def test_what_did_not_come_is_missing() -> None:
+    count = counted([[0, 2], [6, 10]])
+    assert faults(count.worst) == {"missing": 2}
+    assert count.worst.unique == 4
+    assert not count.exact
+
+
+def test_a_repeat_within_a_batch_is_a_duplicate() -> None:
+    count = counted([[0, 0, 0, 2, 4], [6, 8, 10]])
+    assert faults(count.worst) == {"duplicate": 2}
+    assert not count.exact
+
+
+def test_a_repeat_in_another_batch_is_a_duplicate() -> None:
+    assert faults(counted([[0, 2, 4], [6, 8, 10], [4, 0]]).worst) == {"duplicate": 2}
+
+
+def test_a_repeat_in_another_epoch_is_none() -> None:
+    assert counted([[0, 2, 4, 6, 8, 10]], [[10, 8, 6, 4, 2, 0]]).exact
+
+
+def test_padding_is_shown_and_is_no_fault() -> None:
+    count = counted([[0, 2, 4, 6], [8, 10, -1, -1]])
+    assert faults(count.worst) == {"padded": 2}
+    assert count.exact
+
+
+def test_ids_of_another_split_or_beyond_the_source_are_unexpected() -> None:
+    count = counted([[0, 2, 4, 6, 8, 10], [1, 9, 11, 10**12]])
+    assert faults(count.worst) == {"unexpected": 4}
+    assert count.worst.unique == 6
+    assert not count.exact
+
+
+def test_nothing_is_missing_from_an_epoch_that_was_cut_short() -> None:
+    count = counted([[0, 2]], cut=True)
+    assert count.epochs[0].missing is None
+    assert not count.epochs[0].complete
+    assert count.exact
+
+
+def test_a_duplicate_in_an_epoch_that_was_cut_short_is_a_fault() -> None:
+    count = counted([[0, 2, 2]], cut=True)
+    assert faults(count.worst) == {"duplicate": 1}
+    assert not count.exact
+
+
+def test_beginning_an_epoch_cuts_the_one_that_is_open() -> None:
+    ledger = Ledger(EXPECTED)
+    ledger.begin(3)
+    ledger.add(np.array([0]))
+    ledger.begin(9)
+    ledger.add(np.array([0]))
+    assert [(epoch.epoch, epoch.complete, epoch.unique) for epoch in ledger.count().epochs] == [
+        (3, False, 1),
+        (9, False, 1),
+    ]
+
+
+def test_only_ids_that_come_for_the_first_time_count_as_images() -> None:
+    ledger = Ledger(EXPECTED)
+    ledger.begin(0)
+    counts = [ledger.add(np.array(ids)) for ids in ([0, 2, 2], [2, 4, -1], [1, 99, 6], [0, 2])]
+    assert counts == [2, 1, 1, 0]
+    ledger.begin(1)
+    assert ledger.add(np.array([0, 2])) == 2
+
+
+def test_the_summary_is_the_worst_complete_epoch() -> None:
+    count = counted([[0, 2, 4, 6, 8, 10]], [[0, 2, 4, 6]], [[0, 2, 4, 6, 8]], [[0, 0, 0, 0]], cut=True)
+    assert count.worst.epoch == 1
+
+
+def test_a_fault_that_shows_only_in_a_cut_epoch_is_summarised() -> None:
+    count = counted([[0, 2, 4, 6, 8, 10]], [[0, 0]], cut=True)
+    assert not count.exact
+    assert faults(count.worst) == {"duplicate": 1}
+
+
+def test_nothing_expected_and_nothing_delivered_is_exact() -> None:
+    ledger = Ledger(np.array([], np.int64))
+    ledger.begin(0)
+    assert ledger.add(np.array([5])) == 0
+    ledger.end()
+    assert faults(ledger.count().worst) == {"unexpected": 1}
+
+
+def test_before_any_epoch_there_is_nothing_to_tell() -> None:
+    assert Ledger(EXPECTED).count().epochs == ()

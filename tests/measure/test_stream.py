@@ -1,0 +1,136 @@
+"""Waiting, as a clock that only the loader moves tells it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from throughput.contracts import Batch
+from throughput.errors import LoaderError
+from throughput.measure.ledger import Ledger
+from throughput.measure.stream import LoaderStream, ReplayStream
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def batch_of(ids: Sequence[int]) -> Batch:
+    return Batch(torch.zeros(len(ids)), torch.zeros(len(ids)), torch.tensor(ids, dtype=torch.int64))
+
+
+class Slow:
+    """Epochs of batches of ids; each takes ``seconds``, and the first of an epoch ``opening`` more."""
+
+    def __init__(
+        self, clock: Clock, batches: Sequence[Sequence[int]], seconds: float, opening: float
+    ) -> None:
+        self._clock = clock
+        self._batches = batches
+        self._seconds = seconds
+        self._opening = opening
+        self.opened: list[int] = []
+
+    def epoch(self, index: int) -> Iterator[Batch]:
+        self.opened.append(index)
+        self._clock.seconds += self._opening * (index + 1)
+        for ids in self._batches:
+            self._clock.seconds += self._seconds
+            yield batch_of(ids)
+
+
+BATCHES = [[0, 1], [2, 3], [4]]
+
+
+def test_each_wait_is_what_the_loader_took() -> None:
+    clock = Clock()
+    stream = LoaderStream(Slow(clock, BATCHES, 0.25, 1.0), None, clock)
+    waits = []
+    for _ in range(7):
+        waits.append(stream.pull().wait_seconds)
+        clock.seconds += 50  # the step is nobody's wait
+    assert waits == [1.25, 0.25, 0.25, 2.25, 0.25, 0.25, 3.25]
+
+
+def test_the_epoch_gap_is_the_median_of_all_but_the_first_opening() -> None:
+    clock = Clock()
+    stream = LoaderStream(Slow(clock, BATCHES, 0.25, 1.0), None, clock)
+    for _ in range(3):
+        stream.pull()
+    assert stream.epoch_gap_seconds is None
+    for _ in range(9):
+        stream.pull()
+    assert stream.epoch_gap_seconds == 3.25
+
+
+def test_epochs_go_on_from_the_one_that_is_named() -> None:
+    clock = Clock()
+    loader = Slow(clock, BATCHES, 0, 0)
+    stream = LoaderStream(loader, None, clock, first_epoch=5)
+    assert stream.next_epoch == 5
+    for _ in range(7):
+        stream.pull()
+    assert loader.opened == [5, 6, 7]
+    assert stream.next_epoch == 8
+
+
+def test_samples_come_in_the_loaders_order() -> None:
+    stream = LoaderStream(Slow(Clock(), BATCHES, 0, 0), None, Clock())
+    ids = [stream.pull().batch.ids.tolist() for _ in range(4)]
+    assert ids == [[0, 1], [2, 3], [4], [0, 1]]
+
+
+def test_repeats_do_not_count_as_images() -> None:
+    ledger = Ledger(np.arange(5))
+    stream = LoaderStream(Slow(Clock(), [[0, 1, 0], [1, 2, -1]], 0, 0), ledger, Clock())
+    assert [stream.pull().images for _ in range(4)] == [2, 1, 2, 1]
+    first, second = ledger.count().epochs
+    assert (first.complete, first.missing, first.duplicate, first.padded) == (True, 2, 2, 1)
+    assert not second.complete
+
+
+def test_without_a_ledger_every_image_counts() -> None:
+    stream = LoaderStream(Slow(Clock(), [[0, 0, 0]], 0, 0), None, Clock())
+    assert stream.pull().images == 3
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_an_epoch_without_batches_is_an_error_and_no_endless_loop(epochs: int) -> None:
+    class Dry:
+        def epoch(self, index: int) -> Iterator[Batch]:
+            return iter([batch_of([0])] if index < epochs else [])
+
+    stream = LoaderStream(Dry(), Ledger(np.arange(1)), Clock())
+    for _ in range(epochs):
+        stream.pull()
+    with pytest.raises(LoaderError, match=f"no batch in epoch {epochs}"):
+        stream.pull()
+
+
+def test_the_stream_does_not_hold_the_batch_that_it_handed_over() -> None:
+    import weakref
+
+    stream = LoaderStream(Slow(Clock(), BATCHES, 0, 0), None, Clock())
+    pulled = stream.pull()
+    held = weakref.ref(pulled.batch.images)
+    del pulled
+    stream.pull()
+    assert held() is None
+
+
+def test_replay_goes_round_without_waiting() -> None:
+    stream = ReplayStream([batch_of([0, 1]), batch_of([2])])
+    pulled = [stream.pull() for _ in range(5)]
+    assert [one.images for one in pulled] == [2, 1, 2, 1, 2]
+    assert {one.wait_seconds for one in pulled} == {0.0}
+    assert all(one.batch is other.batch for one, other in itertools.pairwise(pulled[::2]))

@@ -1,0 +1,135 @@
+"""The Python interface: ready batches for a training loop, and the bench as a function."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+import throughput
+from throughput.errors import OptionError, SourceError, ThroughputError, UnknownNameError
+from throughput.registry import load_report
+from throughput.sources import open_source
+
+FAKE = "throughput.testing:FakeLoaderFactory"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path / "cache"))
+
+
+def opened(name, images, **options):
+    options = {"batch_size": 8, "image_size": 32, "workers": 1, "device": "cpu", **options}
+    return throughput.open_loader(name, images, **options)
+
+
+def test_batches_are_ready_and_their_fields_have_names(images):
+    with opened("torchvision", images) as loader:
+        batches = list(loader.epoch(0))
+    first = batches[0]
+    pixels, labels, ids = first
+    assert pixels is first.images
+    assert tuple(pixels.shape) == (8, 3, 32, 32)
+    assert pixels.dtype == torch.float32
+    assert pixels.is_contiguous(memory_format=torch.channels_last)
+    assert -3 < pixels.min() < 0 < pixels.max() < 3, "normalised"
+    assert labels.dtype == ids.dtype == torch.int64
+    source = open_source(images)
+    assert labels.tolist() == source.labels[ids.numpy()].tolist()
+    every = torch.cat([batch.ids for batch in batches])
+    assert sorted(every.tolist()) == source.ids("train").tolist()
+    assert len(every) == loader.samples_per_epoch
+
+
+def test_what_the_loader_tells_of_itself(images):
+    with opened(FAKE, images, split="val", seed=3) as loader:
+        assert loader.classes == ("blue", "green", "red")
+        assert loader.samples_per_epoch == len(open_source(images).ids("val"))
+        assert (loader.work.split, loader.work.seed, loader.work.batch_size) == ("val", 3, 8)
+
+
+def test_raw_batches_are_the_loader_s_own(images):
+    with opened("torchvision", images, raw=True) as loader:
+        batch = next(iter(loader.epoch(0)))
+    assert batch.images.dtype == torch.uint8
+    assert tuple(batch.images.shape) == (8, 3, 32, 32)
+
+
+def test_options_reach_the_loader(images):
+    with opened(FAKE, images, options={"drop": 3}) as loader:
+        came = sum(len(batch.ids) for batch in loader.epoch(0))
+    assert came == loader.samples_per_epoch - 3
+
+
+def test_leaving_the_context_ends_its_processes(images):
+    before = set(psutil.Process().children(recursive=True))
+    with opened("torchvision", images, workers=2) as loader:
+        next(iter(loader.epoch(0)))
+        assert set(psutil.Process().children(recursive=True)) > before
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not [process for process in left if "resource_tracker" not in " ".join(process.cmdline())]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"name": "torchvison"}, UnknownNameError, "did you mean 'torchvision'"),
+        ({"batch_size": 1000}, OptionError, "larger than the train split"),
+        ({"batch_size": 0}, OptionError, "1 or more, got 0"),
+        ({"options": {"dorp": 1}}, OptionError, "did you mean 'drop'"),
+        ({"seed": -1}, OptionError, "got -1"),
+        ({"images": "nowhere/at/all"}, SourceError, "does not exist"),
+    ],
+)
+def test_mistakes_raise_what_to_do(images, changes, error, said):
+    with pytest.raises(error, match=said), opened(**{"name": FAKE, "images": images, **changes}):
+        pytest.fail("it was opened")
+    assert issubclass(error, ThroughputError)
+
+
+def test_bench_returns_what_the_json_says(images):
+    told = []
+    results = throughput.bench(
+        [FAKE, "torchvision"],
+        images,
+        batch_size=8,
+        image_size=32,
+        workers=1,
+        model="cnn_small",
+        phases=["load"],
+        steps=2,
+        repeats=2,
+        device="cpu",
+        options={FAKE: {"batch_seconds": 0.0}},
+        on_row=told.append,
+    )
+    assert [[row.loader for row in so_far.rows] for so_far in told] == [[FAKE], [FAKE, "torchvision"]]
+    assert told[-1] == results
+    assert [row.status for row in results.rows] == ["ok", "ok"]
+    written = json.loads(load_report("json").render(results))
+    assert written == json.loads(json.dumps(results.to_json()))
+    for row, as_json in zip(results.rows, written["rows"], strict=True):
+        assert as_json["load"]["images_per_second"]["median"] == row.load.images_per_second.median
+        assert [one["images"] for one in as_json["load"]["passes"]] == [one.images for one in row.load.passes]
+
+
+def test_bench_refuses_options_of_a_loader_that_does_not_run(images):
+    with pytest.raises(OptionError, match="dali"):
+        throughput.bench([FAKE], images, options={"dali": {}})
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, throughput; print('torch' in sys.modules, throughput.open_loader.__name__)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "open_loader"]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        _ = throughput.nothing_of_the_kind
