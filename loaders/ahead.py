@@ -6,8 +6,8 @@ import io
 import queue
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from contextlib import closing
+from itertools import count, islice, tee
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from throughput.canonical import centre_crop, draw_boxes, epoch_batches
 from throughput.contracts import Work
 from throughput.jpeg.header import read_frame
 from throughput.pixels import decode_image, open_image
+from throughput.threads import in_threads
 
 _END_OF_IMAGE = b"\xff\xd9"  # EOI (ITU-T T.81, B.1.1.3)
 
@@ -83,13 +84,16 @@ class Ahead(Iterator[Encoded]):
         work = self._work
         epochs = count(self._first_epoch) if work.split == "train" else (self._first_epoch,)
         try:
-            with ThreadPoolExecutor(min(4, work.workers), "throughput-read") as readers:
-                for epoch in epochs:
-                    for ids in epoch_batches(work, epoch):
-                        images = list(readers.map(self._read, ids.tolist()))
-                        if self._closed.is_set():
-                            return
-                        self._queue.put(encoded_batch(work, epoch, ids, images))
+            batches = ((epoch, ids) for epoch in epochs for ids in epoch_batches(work, epoch))
+            to_read, to_join = tee(batches)
+            samples = (int(sample) for _, ids in to_read for sample in ids)
+            # One stream of reads across batches and epochs: its threads are started once.
+            with closing(in_threads(self._read, samples, min(4, work.workers))) as images:
+                for epoch, ids in to_join:
+                    encoded = encoded_batch(work, epoch, ids, list(islice(images, len(ids))))
+                    if self._closed.is_set():
+                        return
+                    self._queue.put(encoded)
             self._queue.put(None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
             self._queue.put(error)

@@ -21,7 +21,7 @@ class ReplayOptions:
 
     def __post_init__(self) -> None:
         if self.batches < 1:
-            raise OptionError(f"replay.batches must be 1 or more, got {self.batches}")
+            raise OptionError(f"batches must be 1 or more, got {self.batches}")
 
 
 class ReplayLoaderFactory(LoaderFactory):

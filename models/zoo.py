@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
 from throughput.contracts import ModelFamily, Requirement
+from throughput.measure.environment import Finding
 
 if TYPE_CHECKING:
     from torch.nn import Module
+
+
+_PAIR = "pip install --force-reinstall torch torchvision, both from the default index"
 
 
 class TorchvisionModels(ModelFamily):
@@ -24,11 +29,22 @@ class TorchvisionModels(ModelFamily):
         return _classification_names()
 
     def build(self, name: str, num_classes: int, channels: int) -> Module:
-        """Raises OptionError where a model cannot take ``channels``."""
+        """The model with ``channels`` inputs in its first convolution."""
         from torchvision.models import get_model
 
         model: Module = get_model(name, weights=None, num_classes=num_classes, **_quiet(name))
         return model if channels == 3 else _with_channels(model, channels)
+
+
+def diagnose() -> Iterable[Finding]:
+    """Whether torchvision loads beside this torch: its operators are compiled against one build."""
+    try:
+        import torchvision
+    except Exception as error:  # noqa: BLE001 - a mismatch is a RuntimeError, OSError, ImportError...
+        cause = " ".join(str(error).split())
+        yield Finding("torchvision", "does not import beside this torch", cause, _PAIR)
+        return
+    yield Finding("torchvision", str(torchvision.__version__))
 
 
 @cache

@@ -126,14 +126,15 @@ class Work:
     on_error: Literal["raise"] = "raise"
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "batch_size", "workers", "world_size"):
-            value = getattr(self, name)
+        counts = {"batch_size (--batch)": self.batch_size, "image_size (--size)": self.image_size}
+        counts |= {"workers (--workers)": self.workers, "world_size": self.world_size}
+        for name, value in counts.items():
             if not isinstance(value, int) or value < 1:
                 raise OptionError(f"{name} must be a whole number of 1 or more, got {value!r}")
         if self.channels not in (1, 3):
             raise OptionError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r}")
         if not isinstance(self.seed, int) or self.seed < 0:
-            raise OptionError(f"seed must be a whole number of 0 or more, got {self.seed!r}")
+            raise OptionError(f"seed (--seed) must be a whole number of 0 or more, got {self.seed!r}")
         if not 0 <= self.rank < self.world_size:
             raise OptionError(f"rank must be in 0..{self.world_size - 1}, got {self.rank!r}")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:

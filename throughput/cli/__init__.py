@@ -23,6 +23,8 @@ COMMANDS = {
 """Name -> module that holds ``command``, and the line that ``--help`` shows without importing it."""
 
 INTERRUPTED = 130
+READER_GONE = 128 + signal.SIGPIPE
+"""What a shell reports of a program that a closed pipe ended."""
 
 
 class _Commands(click.Group):
@@ -78,8 +80,7 @@ def _exit_code() -> int:
     except ThroughputError as error:
         click.echo(f"throughput: {' '.join(str(error).split())}", err=True)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
-        sys.stderr.close()
-        return 0
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output went away, as `head` does; click and rich then raise SystemExit.
+        return READER_GONE
     return code if isinstance(code, int) else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -37,7 +36,8 @@ def command(*, with_models: bool, as_json: bool) -> None:
     """List loaders, models, reports and the commands that plug-ins add."""
     listing = {
         "loaders": [_loader(name) for name in registry.loader_names()],
-        "models": [_family(name) for name in registry.model_families()],
+        # Naming torchvision's models means importing it, which takes seconds.
+        "models": [_family(name, named=with_models or as_json) for name in registry.model_families()],
         "reports": [_report(name) for name in registry.report_names()],
         "commands": [Entry(name, entry.value) for name, entry in registry.extra_commands().items()],
     }
@@ -57,9 +57,14 @@ def _print(listing: dict[str, list[Entry]], *, with_models: bool) -> None:
     )
     print_table(
         "Model families",
-        ("name", "models", "needs", "status"),
+        ("name", *(("models",) if with_models else ()), "needs", "status"),
         [
-            (entry.name, _models(entry.models, with_models), ", ".join(entry.needs), entry.status)
+            (
+                entry.name,
+                *((", ".join(entry.models),) if with_models else ()),
+                ", ".join(entry.needs),
+                entry.status,
+            )
             for entry in listing["models"]
         ],
     )
@@ -76,10 +81,6 @@ def _print(listing: dict[str, list[Entry]], *, with_models: bool) -> None:
         click.echo(f"{entry.name} ({entry.status}): {entry.hint}")
 
 
-def _models(names: Iterable[str], every: bool) -> str:
-    return ", ".join(names) if every else str(len(tuple(names)))
-
-
 def _loader(name: str) -> Entry:
     try:
         factory = registry.load_loader(name)
@@ -89,13 +90,15 @@ def _loader(name: str) -> Entry:
     return Entry(name, factory.about, _needs(factory), status="missing" if hint else "ok", hint=hint)
 
 
-def _family(name: str) -> Entry:
+def _family(name: str, *, named: bool) -> Entry:
     try:
         family = registry.load_model_family(name)
     except UnknownNameError as error:
         return Entry(name, status="broken", hint=str(error))
     if hint := _missing(family):
         return Entry(name, needs=_needs(family), status="missing", hint=hint)
+    if not named:
+        return Entry(name, needs=_needs(family))
     try:
         return Entry(name, needs=_needs(family), models=registry.family_model_names(name, family))
     except UnknownNameError as error:

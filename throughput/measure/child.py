@@ -10,9 +10,11 @@ import contextlib
 import ctypes
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,13 +39,19 @@ def measuring(plan: Plan) -> Iterator[tuple[int, Iterator[Event]]]:
     command = [sys.executable, "-m", "throughput.measure.child", str(theirs), str(os.getpid())]
     # A session of its own: Ctrl-C in the terminal reaches us only, and one signal reaches all workers.
     # What libraries print goes to stderr: stdout carries only what was asked for.
+    # Workers that are killed leave their sockets' folders behind; these go with their own folder.
+    scratch = tempfile.mkdtemp(prefix="tp-")
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
         pass_fds=(theirs,),
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+        env={
+            **os.environ,
+            "TMPDIR": scratch,
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        },
     )
     os.close(theirs)
     connection = Connection(ours, writable=False)
@@ -52,6 +60,7 @@ def measuring(plan: Plan) -> Iterator[tuple[int, Iterator[Event]]]:
     finally:
         _end(process)
         connection.close()
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _events(process: subprocess.Popen[bytes], connection: Connection, plan: Plan) -> Iterator[Event]:

@@ -103,16 +103,6 @@ def torch_cuda() -> Iterable[Finding]:
     yield Finding("torch", f"{torch.__version__}, {build}", problem, cure)
 
 
-def torchvision_pair() -> Iterable[Finding]:
-    """Whether torchvision loads beside this torch: its operators are compiled against one build."""
-    try:
-        import torchvision
-    except Exception as error:  # noqa: BLE001 - a mismatch is a RuntimeError, OSError, ImportError...
-        yield Finding("torchvision", "does not import beside this torch", _one_line(error), TORCH_PAIR)
-        return
-    yield Finding("torchvision", str(torchvision.__version__))
-
-
 def cache() -> Iterable[Finding]:
     """Whether conversions have a place to go."""
     try:
@@ -173,7 +163,6 @@ CHECKS: tuple[Callable[[], Iterable[Finding]], ...] = (
     gpus,
     versions,
     torch_cuda,
-    torchvision_pair,
     cache,
     compiler,
     bfloat16,

@@ -44,4 +44,6 @@ def student_t95(degrees: int) -> float:
     """The two-sided 95 % quantile of Student's t."""
     if degrees <= len(_T95):
         return _T95[degrees - 1]
-    return _Z95 + (_Z95**3 + _Z95) / (4 * degrees)
+    first = (_Z95**3 + _Z95) / 4
+    second = (5 * _Z95**5 + 16 * _Z95**3 + 3 * _Z95) / 96
+    return _Z95 + first / degrees + second / degrees**2

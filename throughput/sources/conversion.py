@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, require_room
 from throughput.contracts import Progress, Source, no_progress
@@ -55,6 +55,7 @@ def packed_copy(source: Source, progress: Progress = no_progress) -> PackedCopy:
     packed = open_source(folder, progress=progress)
     if not isinstance(packed, ShardSource):
         raise RoomError(f"{folder} holds something else than packed shards: remove it")
+    packed = replace(packed, origin=source)
     return PackedCopy(
         packed, seconds, sum(file.stat().st_size for file in folder.rglob("*.tar")), str(folder)
     )

@@ -7,9 +7,9 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from throughput.contracts import Progress
 from throughput.errors import RoomError, SourceError
 from throughput.sources.names import Names
 from throughput.sources.scan import ShardScan, scan_shard
+from throughput.threads import in_threads
 
 _VERSION = 1
 _THREADS = 8
@@ -72,14 +73,11 @@ def shard_index(
 
 def _scan(shards: Sequence[str], label_field: str | None, progress: Progress) -> ShardIndex:
     scans: list[ShardScan] = []
-    with ThreadPoolExecutor(min(_THREADS, len(shards))) as pool:
-        try:
-            for scan in pool.map(lambda shard: scan_shard(shard, label_field), shards):
-                scans.append(scan)
-                progress("scanning shards", len(scans), len(shards))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    scan_one = partial(scan_shard, label_field=label_field)
+    with closing(in_threads(scan_one, shards, min(_THREADS, len(shards)))) as scanned:
+        for scan in scanned:
+            scans.append(scan)
+            progress("scanning shards", len(scans), len(shards))
     labels = [label for scan in scans for label in scan.labels]
     names = sorted({label for label in labels if isinstance(label, str)})
     numbers = {label for label in labels if isinstance(label, int)}

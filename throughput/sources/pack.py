@@ -13,8 +13,7 @@ import os
 import tarfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -37,6 +36,7 @@ from throughput.sources.manifest import (
 from throughput.sources.names import image_extension
 from throughput.sources.splits import seeded_validation
 from throughput.sources.tar import BLOCK_BYTES, padded
+from throughput.threads import in_threads
 
 DEFAULT_SHARD_BYTES = 10**9
 _MAX_SAMPLES_PER_SHARD = 10_000
@@ -44,7 +44,6 @@ _SHARDS_TO_READ_AT_ONCE = 16
 _ORDER_SEED = 20_260_102
 _READERS = 4
 """Threads that read images ahead of the writing: a disk or network answers several at once sooner."""
-_READ_AHEAD = 64
 _END = bytes(2 * BLOCK_BYTES)
 
 
@@ -136,16 +135,15 @@ def _write_all(source: Source, out: Path, manifest: Manifest, progress: Progress
     write_manifest(replace(manifest, shards=tuple(recorded.values())), out / UNFINISHED)
     plans = _plans(source, manifest)
     done_samples = 0
-    with ThreadPoolExecutor(_READERS) as readers:
-        for plan in plans:
-            if not _is_intact(out / plan.name, recorded.get(plan.name)):
-                (out / plan.name).parent.mkdir(exist_ok=True)
-                with whole_file(out / plan.name) as file:
-                    shard = _write_shard(file, plan, source, readers, before=done_samples, progress=progress)
-                recorded[plan.name] = shard
-                write_manifest(replace(manifest, shards=tuple(recorded.values())), out / UNFINISHED)
-            done_samples += len(plan.ids)
-            progress("packing", done_samples, manifest.samples)
+    for plan in plans:
+        if not _is_intact(out / plan.name, recorded.get(plan.name)):
+            (out / plan.name).parent.mkdir(exist_ok=True)
+            with whole_file(out / plan.name) as file:
+                shard = _write_shard(file, plan, source, before=done_samples, progress=progress)
+            recorded[plan.name] = shard
+            write_manifest(replace(manifest, shards=tuple(recorded.values())), out / UNFINISHED)
+        done_samples += len(plan.ids)
+        progress("packing", done_samples, manifest.samples)
     shards = tuple(recorded[plan.name] for plan in plans)
     write_manifest(replace(manifest, shards=shards), out / MANIFEST)
     (out / UNFINISHED).unlink()
@@ -205,13 +203,13 @@ def _tar_bytes(source: Source, samples: int) -> int:
 
 
 def _write_shard(
-    file: IO[bytes], plan: _Plan, source: Source, readers: Executor, *, before: int, progress: Progress
+    file: IO[bytes], plan: _Plan, source: Source, *, before: int, progress: Progress
 ) -> PackedShard:
     """Write a shard; progress counts on from the ``before`` samples of the shards before it."""
     checksum = hashlib.sha256()
-    for start in range(0, len(plan.ids), _READ_AHEAD):
-        ids = [int(sample_id) for sample_id in plan.ids[start : start + _READ_AHEAD]]
-        for sample_id, image in zip(ids, readers.map(source.read, ids), strict=True):
+    ids = plan.ids.tolist()
+    with closing(in_threads(source.read, ids, _READERS)) as images:
+        for done, (sample_id, image) in enumerate(zip(ids, images, strict=True), start=1):
             label = b"%d" % source.labels[sample_id]
             for data in (
                 _member(f"{sample_id:09d}.{image_extension(image)}", image),
@@ -219,7 +217,7 @@ def _write_shard(
             ):
                 checksum.update(data)
                 file.write(data)
-        progress("packing", before + start + len(ids), len(source.labels))
+            progress("packing", before + done, len(source.labels))
     checksum.update(_END)
     file.write(_END)
     return PackedShard(plan.name, len(plan.ids), file.tell(), checksum.hexdigest())

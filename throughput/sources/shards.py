@@ -30,6 +30,7 @@ class ShardSource(Source):
     shards: paths. members: N names of image members. shard_of: (N,) int32 index into ``shards``.
     offsets, sizes: (N,) int64, the bytes of the encoded image in its shard.
     validation: (N,) bool, True for the val split.
+    origin: the source that these shards are a packed copy of, which is where the user will look.
     """
 
     location: str
@@ -42,6 +43,7 @@ class ShardSource(Source):
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     validation: NDArray[np.bool_]
+    origin: Source | None = None
 
     def ids(self, split: Split) -> NDArray[np.int64]:
         """Ids of a split, (M,) int64, ascending."""
@@ -81,7 +83,8 @@ class ShardSource(Source):
     def describe(self, sample_id: int) -> str:
         """The shard, the member and the byte where its data begins."""
         shard = self.shards[self.shard_of[sample_id]]
-        return f"{shard}: key {self.members[sample_id]} at byte {self.offsets[sample_id]}"
+        place = f"{shard}: key {self.members[sample_id]} at byte {self.offsets[sample_id]}"
+        return place if self.origin is None else f"{self.origin.describe(sample_id)} (packed into {place})"
 
     def encoded_bytes(self) -> int:
         """Bytes of all encoded images together."""

@@ -8,8 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from throughput.cache import cache_folder, require_room
 from throughput.contracts import Progress, no_progress
 from throughput.errors import OptionError, RoomError
 from throughput.sources.photo import Noise, make_noise, render_photo
+from throughput.threads import in_threads
 
 DEFAULT_COUNT = 1024
 DEFAULT_CLASSES = 16
@@ -63,13 +63,10 @@ def write_synthetic(
         written_bytes = 0
         # Threads, not processes: nearly all the time goes to numpy and libjpeg, which release the
         # interpreter's lock, and threads neither fork a threaded caller nor import its script again.
-        pool = ThreadPoolExecutor(min(_MOST_THREADS, _usable_cores()))
-        try:
-            for done, size_bytes in enumerate(pool.map(write, range(count)), start=1):
+        with closing(in_threads(write, range(count), min(_MOST_THREADS, _usable_cores()))) as written:
+            for done, size_bytes in enumerate(written, start=1):
                 written_bytes += size_bytes
                 progress("making synthetic photos", done, count)
-        finally:
-            pool.shutdown(cancel_futures=True)
     return Synthesised(count, written_bytes, time.perf_counter() - start)
 
 

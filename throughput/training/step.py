@@ -50,8 +50,12 @@ class TrainingStep:
 
     def __call__(self, batch: Batch) -> None:
         """Train on a ready batch: images (N, C, S, S) in the compute dtype, labels (N,) int64."""
+        images, labels = batch.images, batch.labels
+        if len(labels) == 1:
+            # Batch norm needs two values a channel. Doubled, the last image of an epoch weighs the same.
+            images, labels = torch.cat([images, images]), torch.cat([labels, labels])
         with self._autocast():
-            loss = cross_entropy(self._forward(batch.images), batch.labels)
+            loss = cross_entropy(self._forward(images), labels)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call] # torch types it not
         self._scaler.step(self._optimizer)
         self._scaler.update()
