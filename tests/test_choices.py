@@ -47,22 +47,22 @@ def test_what_is_asked_for_is_taken(source: Source) -> None:
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be a whole number of 1 or more, got 0"),
-        ({"batch_size": -8}, "batch_size must be .* got -8"),
+        ({"batch_size": 0}, r"--batch\) must be a whole number of 1 or more, got 0"),
+        ({"batch_size": -8}, r"--batch\) must be .* got -8"),
         (
             {"batch_size": 10_000},
             r"--batch 10000 is larger than the train split .* has (\d+) images: choose --batch \1 or",
         ),
         ({"batch_size": 20, "world_size": 2}, "for each of 2 ranks"),
-        ({"image_size": 0}, "image_size must be"),
+        ({"image_size": 0}, r"--size\) must be"),
         ({"workers": "x"}, "--workers must be auto or a whole number of 1 or more, got 'x'"),
-        ({"workers": 0}, "workers must be a whole number of 1 or more, got 0"),
-        ({"workers": "-2"}, "workers must be .* got -2"),
+        ({"workers": 0}, r"--workers\) must be a whole number of 1 or more, got 0"),
+        ({"workers": "-2"}, r"--workers\) must be .* got -2"),
         ({"precision": "fp8"}, "--precision must be auto, fp32, bf16, fp16; got 'fp8'"),
         ({"world_size": 0}, "world_size must be a whole number of 1 or more, got 0"),
         ({"rank": 2, "world_size": 2}, r"rank must be in 0\.\.1, got 2"),
         ({"rank": -1}, "rank must be"),
-        ({"seed": -1}, "seed must be a whole number of 0 or more, got -1"),
+        ({"seed": -1}, r"--seed\) must be a whole number of 0 or more, got -1"),
         ({"world_size": 1000}, "for each of 1000 ranks"),
     ],
 )

@@ -17,8 +17,7 @@ MOST_LINES = 400
 WRAPPED_BY = {
     "nvidia": {"loaders/dali.py"},
     "webdataset": {"loaders/tarshards.py"},
-    # The diagnosis asks whether torch and torchvision fit each other.
-    "torchvision": {"models/zoo.py", "throughput/measure/diagnosis.py"},
+    "torchvision": {"models/zoo.py"},
     "onnxruntime": {"models/sessions.py"},
 }
 """Heavy library -> the files that may import it, inside functions."""

@@ -7,7 +7,7 @@ end. The queues here are C code, which a signal does not interrupt half-way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
@@ -19,17 +19,19 @@ _AHEAD = 4
 """Items under way or finished for each thread, so that a slow one does not stop the others."""
 
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
+def in_threads(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Generator[Result, None, None]:
     """Yield ``work(item)`` for each item, in their order; an error comes out in its place.
 
     Closing the generator lets each thread finish the item that it has, and no more.
     """
     tasks: SimpleQueue[tuple[int, Item] | None] = SimpleQueue()
-    done: SimpleQueue[tuple[int, Result | None, BaseException | None]] = SimpleQueue()
+    done: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
     pool = [Thread(target=_serve, args=(work, tasks, done), daemon=True) for _ in range(threads)]
     for thread in pool:
         thread.start()
-    early: dict[int, tuple[Result | None, BaseException | None]] = {}
+    early: dict[int, tuple[Any, BaseException | None]] = {}
     numbered = enumerate(items)
     sent = 0
     try:
@@ -61,7 +63,7 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: i
 def _serve(
     work: Callable[[Item], Result],
     tasks: SimpleQueue[tuple[int, Item] | None],
-    done: SimpleQueue[tuple[int, Result | None, BaseException | None]],
+    done: SimpleQueue[tuple[int, Any, BaseException | None]],
 ) -> None:
     while (task := tasks.get()) is not None:
         index, item = task

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import pytest
 import torch
 from torchvision import models
 
-from throughput.models.zoo import TorchvisionModels
+from throughput.models.zoo import TorchvisionModels, diagnose
 
 FAMILIES = (
     "alexnet", "convnext_tiny", "efficientnet_b0", "googlenet", "inception_v3", "mnasnet0_5", "mobilenet_v2",
@@ -61,3 +62,10 @@ def test_models_start_untrained_and_differ_by_seed() -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ValueError, match="resnet19"):
         TorchvisionModels().build("resnet19", 10, 3)
+
+
+def test_a_torchvision_that_does_not_import_is_diagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    (finding,) = diagnose()
+    assert finding.problem
+    assert "pip install" in str(finding.cure)

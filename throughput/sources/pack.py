@@ -44,6 +44,7 @@ _SHARDS_TO_READ_AT_ONCE = 16
 _ORDER_SEED = 20_260_102
 _READERS = 4
 """Threads that read images ahead of the writing: a disk or network answers several at once sooner."""
+_TOLD_EVERY = 64  # samples
 _END = bytes(2 * BLOCK_BYTES)
 
 
@@ -217,7 +218,8 @@ def _write_shard(
             ):
                 checksum.update(data)
                 file.write(data)
-            progress("packing", before + done, len(source.labels))
+            if done % _TOLD_EVERY == 0 or done == len(ids):
+                progress("packing", before + done, len(source.labels))
     checksum.update(_END)
     file.write(_END)
     return PackedShard(plan.name, len(plan.ids), file.tell(), checksum.hexdigest())
