@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-import queue
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count, islice, tee
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from throughput.canonical import centre_crop, draw_boxes, epoch_batches
 from throughput.contracts import Work
@@ -19,7 +20,9 @@ from throughput.jpeg.header import read_frame
 from throughput.pixels import decode_image, open_image
 from throughput.threads import in_threads
 
-_END_OF_IMAGE = b"\xff\xd9"  # EOI (ITU-T T.81, B.1.1.3)
+_END_OF_IMAGE = b"\xff\xd9"  # EOI (ITU-T T.81, B.1.1.3); coded data never holds these two bytes
+_TAIL_BYTES = 64
+"""Some cameras pad their files; what has more behind its end is looked at closely."""
 
 
 class Regions(NamedTuple):
@@ -50,8 +53,13 @@ class Ahead(Iterator[Encoded]):
     def __init__(self, work: Work, first_epoch: int, batches: int) -> None:
         self._work = work
         self._first_epoch = first_epoch
-        self._queue: queue.Queue[Encoded | Exception | None] = queue.Queue(maxsize=batches)
-        self._closed = threading.Event()
+        # Two queues of C code, one for batches and one for leave to make more: a bounded queue of the
+        # standard library takes locks that Ctrl-C can leave taken.
+        self._batches: SimpleQueue[Encoded | Exception | None] = SimpleQueue()
+        self._leave: SimpleQueue[None] = SimpleQueue()
+        for _ in range(batches):
+            self._leave.put(None)
+        self._closed = False
         self._over = False
         self._thread = threading.Thread(target=self._produce, name="throughput-read-ahead", daemon=True)
         self._thread.start()
@@ -59,8 +67,9 @@ class Ahead(Iterator[Encoded]):
     def __next__(self) -> Encoded:
         if self._over:
             raise StopIteration
-        item = self._queue.get()
+        item = self._batches.get()
         if isinstance(item, Encoded):
+            self._leave.put(None)
             return item
         self._over = True
         if item is None:
@@ -73,12 +82,9 @@ class Ahead(Iterator[Encoded]):
 
     def close(self) -> None:
         """End the thread; what it has read is dropped."""
-        self._closed.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.01)
-            except queue.Empty:
-                continue
+        self._closed = self._over = True
+        self._leave.put(None)
+        self._thread.join()
 
     def _produce(self) -> None:
         work = self._work
@@ -88,15 +94,15 @@ class Ahead(Iterator[Encoded]):
             to_read, to_join = tee(batches)
             samples = (int(sample) for _, ids in to_read for sample in ids)
             # One stream of reads across batches and epochs: its threads are started once.
-            with closing(in_threads(self._read, samples, min(4, work.workers))) as images:
+            with closing(in_threads(self._read, samples, work.workers)) as images:
                 for epoch, ids in to_join:
-                    encoded = encoded_batch(work, epoch, ids, list(islice(images, len(ids))))
-                    if self._closed.is_set():
+                    self._leave.get()
+                    if self._closed:
                         return
-                    self._queue.put(encoded)
-            self._queue.put(None)
+                    self._batches.put(encoded_batch(work, epoch, ids, list(islice(images, len(ids)))))
+            self._batches.put(None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
-            self._queue.put(error)
+            self._batches.put(error)
 
     def _read(self, sample: int) -> tuple[bytes, int, int]:
         return sized(self._work, sample, self._work.source.read(sample))
@@ -105,21 +111,33 @@ class Ahead(Iterator[Encoded]):
 def sized(work: Work, sample: int, data: bytes) -> tuple[bytes, int, int]:
     """An image that any decoder takes alike, with its height and width in pixels.
 
-    JPEGs of one or three 8-bit components pass as they are. Whatever decoders disagree about (CMYK,
-    palettes, alpha, 16 bits) is decoded by Pillow, like everywhere else, and handed on as PNM. Raises
-    SampleError.
+    JPEGs, PNGs and WebPs of one or three 8-bit components pass as they are. Whatever decoders disagree
+    about (CMYK, palettes, alpha, 16 bits, animations) is decoded by Pillow, like everywhere else, and
+    handed on as PNM. Raises SampleError.
     """
     frame = read_frame(data)
     plain_jpeg = frame is not None and frame.components in (1, 3) and frame.precision == 8
-    if frame is not None and plain_jpeg and data.endswith(_END_OF_IMAGE):
+    if frame is not None and plain_jpeg and _END_OF_IMAGE in data[-_TAIL_BYTES:]:
         return data, frame.height, frame.width
     # A decoder that stops at the crop's last row would not notice that the rest of the file is missing.
-    image = decode_image(work, sample, open_image(work, sample, data))
+    opened = open_image(work, sample, data)
+    if _is_plain(opened, data):
+        return data, opened.height, opened.width
+    image = decode_image(work, sample, opened)
     if plain_jpeg:
         return data, image.height, image.width
     plain = io.BytesIO()
     image.save(plain, "PPM")
     return plain.getvalue(), image.height, image.width
+
+
+def _is_plain(image: Image.Image, data: bytes) -> bool:
+    """Whether every decoder makes the same 8-bit RGB or grey of a PNG or a WebP."""
+    if image.mode not in ("RGB", "L") or "transparency" in image.info:
+        return False
+    if image.format == "PNG":
+        return data[24] == 8  # bits a sample, in IHDR (ISO/IEC 15948, 11.2.2)
+    return image.format == "WEBP" and getattr(image, "n_frames", 1) == 1
 
 
 def encoded_batch(

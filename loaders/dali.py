@@ -160,7 +160,7 @@ class _DaliLoader(Loader):
             self._lent.popleft()[0].synchronize()
         ours = lent.clone()
         event = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch types it not
-        event.record()
+        event.record(torch.cuda.current_stream(lent.device))
         self._lent.append((event, lent))
         return ours
 

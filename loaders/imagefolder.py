@@ -1,4 +1,4 @@
-"""``torchvision``: torch's DataLoader over single images, Pillow decoding, torchvision's transforms.
+"""``torchvision``: torch's DataLoader over single images, with the pixels of torchvision's transforms.
 
 The pixels are those of torchvision's RandomResizedCrop (or Resize and CenterCrop) on Pillow images. What
 is done better than in the usual recipe: workers hand over uint8, a quarter of float32's bytes; batches
@@ -31,11 +31,8 @@ class TorchvisionLoaderFactory(LoaderFactory):
     """torch's DataLoader with worker processes."""
 
     name = "torchvision"
-    about = "DataLoader with worker processes, Pillow decoding, torchvision's transforms"
-    requires = (
-        Requirement("torch", "pip install torch"),
-        Requirement("torchvision", "pip install torchvision"),
-    )
+    about = "DataLoader with worker processes, Pillow decoding, the pixels of torchvision's transforms"
+    requires = (Requirement("torch", "pip install torch"),)
     Options = WorkerOptions
 
     @contextmanager

@@ -115,6 +115,8 @@ def _notes(results: Results) -> list[str]:
             )
         if row.ledger is not None:
             notes.append(f"{row.loader}: {_counted(row)}")
+        if row.accuracy is not None and row.train_images is not None:
+            notes.append(f"{row.loader}: top-1 after training on {row.train_images:,} images")
         if row.accuracy is None and row.accuracy_reason is not None:
             notes.append(f"{row.loader}: no accuracy: {row.accuracy_reason}")
     return notes

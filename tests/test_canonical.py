@@ -225,13 +225,6 @@ def test_mirrors_come_as_often_as_asked(flip: float) -> None:
     assert abs(boxes.mirror.mean() - flip) <= spread
 
 
-def test_seeds_are_taken_modulo_2_to_the_64th() -> None:
-    crops = [
-        drawn(replace(WORK, seed=seed), (400, 400), count=8).top.tolist() for seed in (1, 2**64 + 1, 10**30)
-    ]
-    assert crops[0] == crops[1] != crops[2]
-
-
 CENTRE_SIZES = [
     (1, 1),
     (2, 7),

@@ -62,7 +62,7 @@ def test_what_is_asked_for_is_taken(source: Source) -> None:
         ({"world_size": 0}, "world_size must be a whole number of 1 or more, got 0"),
         ({"rank": 2, "world_size": 2}, r"rank must be in 0\.\.1, got 2"),
         ({"rank": -1}, "rank must be"),
-        ({"seed": -1}, r"--seed\) must be a whole number of 0 or more, got -1"),
+        ({"seed": -1}, r"--seed\) must be a whole number of 0 or more, .* got -1"),
         ({"world_size": 1000}, "for each of 1000 ranks"),
     ],
 )

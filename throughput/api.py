@@ -10,12 +10,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from throughput.choices import Data, choose_model, choose_source, choose_work
+from throughput.choices import (
+    Data,
+    choose_device,
+    choose_model,
+    choose_source,
+    choose_work,
+    require_counts,
+)
 from throughput.contracts import Batch, LoaderFactory, Progress, Split, Work, no_progress
-from throughput.errors import OptionError
+from throughput.errors import OptionError, UnknownNameError
 from throughput.measure.budget import Budget
 from throughput.measure.environment import environment
-from throughput.measure.plan import PHASES, Plan, describe_work
+from throughput.measure.plan import PHASES, Plan, describe_work, require_phases
 from throughput.measure.run import measure
 from throughput.options import build_options
 from throughput.registry import load_loader, loader_names, missing_requirements
@@ -115,13 +122,17 @@ def bench(
     fails, is a row that says why.
     """
     names = chosen_loaders(loaders)
-    factories = {name: load_loader(name) for name in names}
+    factories = {name: factory for name in names if (factory := _loaded(name)) is not None}
     unknown = set(options or {}) - set(names)
     if unknown:
         raise OptionError(f"options for {', '.join(sorted(unknown))}, which is not among {', '.join(names)}")
     for name, factory in factories.items():
         build_options(factory, (options or {}).get(name, {}))
     budget = Budget(seconds=seconds, steps=steps, repeats=repeats)
+    # Before the source, which may take minutes to scan or make, whatever can be known to be wrong.
+    chosen_model = choose_model(model, str(choose_device(device)))
+    require_phases(phases)
+    require_counts(batch_size=batch_size, image_size=image_size, workers=workers)
     source = choose_source(data, label_field, allow_pipe, progress)
     work = choose_work(
         source,
@@ -136,7 +147,7 @@ def bench(
         Plan(
             loader=name,
             work=work,
-            model=choose_model(model, work.device),
+            model=chosen_model,
             options=dict((options or {}).get(name, {})),
             phases=tuple(phases),  # type: ignore[arg-type] # Plan checks the names
             budget=budget,
@@ -164,10 +175,21 @@ def chosen_loaders(loaders: str | Sequence[str]) -> tuple[str, ...]:
     names = loaders.split(",") if isinstance(loaders, str) else list(loaders)
     names = [name.strip() for name in names if name.strip()]
     if names == ["all"]:
-        return tuple(name for name in loader_names() if not load_loader(name).ceiling)
+        loaded = {name: _loaded(name) for name in loader_names()}
+        return tuple(name for name, factory in loaded.items() if factory is None or not factory.ceiling)
     if not names:
         raise OptionError(f"--loader must name one or more of {', '.join(loader_names())}, or all")
     return tuple(dict.fromkeys(names))
+
+
+def _loaded(name: str) -> LoaderFactory | None:
+    """The loader; None for one that is registered and cannot be loaded, whose row will say why."""
+    try:
+        return load_loader(name)
+    except UnknownNameError:
+        if name in loader_names():
+            return None
+        raise
 
 
 def _require(factory: LoaderFactory, work: Work) -> None:

@@ -48,8 +48,14 @@ def require_room(folder: Path, needed_bytes: int, purpose: str) -> None:
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Write under a temporary name beside ``path`` and rename on success; a failure leaves nothing.
 
-    Raises RoomError where the disk is full.
+    A link is followed; what is no regular file, such as /dev/stdout, is written to as it is. Raises
+    RoomError where the disk is full.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("wb") as device:
+            yield device
+        return
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

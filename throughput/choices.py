@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from throughput.contracts import Progress, Source, Work, no_progress
+from throughput.contracts import Progress, Source, Work, no_progress, require_count
 from throughput.errors import OptionError
 from throughput.measure.environment import usable_cores
 from throughput.registry import load_model_family_for
@@ -104,6 +104,14 @@ def choose_model(model: str | None, device: str) -> str:
     name = model or (GPU_MODEL if device.startswith("cuda") else CPU_MODEL)
     load_model_family_for(name)
     return name
+
+
+def require_counts(*, batch_size: int | None, image_size: int, workers: int | str) -> None:
+    """Raise OptionError for a number that no source could make right."""
+    if batch_size is not None:
+        require_count("batch_size (--batch)", batch_size)
+    require_count("image_size (--size)", image_size)
+    require_count("workers (--workers)", _choose_workers(workers))
 
 
 def _choose_workers(workers: int | str) -> int:

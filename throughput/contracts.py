@@ -6,7 +6,7 @@ Nothing here imports torch or a backend; ``Tensor`` and ``Module`` are names for
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -98,6 +98,12 @@ class Augmentation:
     flip: float = 0.5
 
 
+def require_count(name: str, value: object) -> None:
+    """Raise OptionError unless ``value`` is a whole number of 1 or more."""
+    if not isinstance(value, int) or value < 1:
+        raise OptionError(f"{name} must be a whole number of 1 or more, got {value!r}")
+
+
 @dataclass(frozen=True)
 class Work:
     """The work that every loader must do, whatever its way of doing it.
@@ -129,12 +135,13 @@ class Work:
         counts = {"batch_size (--batch)": self.batch_size, "image_size (--size)": self.image_size}
         counts |= {"workers (--workers)": self.workers, "world_size": self.world_size}
         for name, value in counts.items():
-            if not isinstance(value, int) or value < 1:
-                raise OptionError(f"{name} must be a whole number of 1 or more, got {value!r}")
+            require_count(name, value)
         if self.channels not in (1, 3):
             raise OptionError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r}")
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise OptionError(f"seed (--seed) must be a whole number of 0 or more, got {self.seed!r}")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise OptionError(
+                f"seed (--seed) must be a whole number of 0 or more, below 2**63, got {self.seed!r}"
+            )
         if not 0 <= self.rank < self.world_size:
             raise OptionError(f"rank must be in 0..{self.world_size - 1}, got {self.rank!r}")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
@@ -234,6 +241,3 @@ class Report(ABC):
     @abstractmethod
     def render(self, results: Results) -> str:
         """The results as text in this format."""
-
-
-Callback = Callable[[], None]

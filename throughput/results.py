@@ -160,6 +160,9 @@ class Row:
     train: Phase | None = None
     accuracy: float | None = None
     accuracy_reason: str | None = None
+    train_steps: int | None = None
+    """Steps before the accuracy was measured, warm-up included; a faster loader has more of them."""
+    train_images: int | None = None
     loss: float | None = None
     gpu_utilisation: float | None = None
     jpeg_utilisation: float | None = None
@@ -215,6 +218,8 @@ def _row(row: Row) -> dict[str, Any]:
         "share_of_ceiling": row.share_of_ceiling,
         "accuracy": row.accuracy,
         "accuracy_reason": row.accuracy_reason,
+        "train_steps": row.train_steps,
+        "train_images": row.train_images,
         "loss": row.loss,
         "gpu_utilisation": row.gpu_utilisation,
         "jpeg_utilisation": row.jpeg_utilisation,

@@ -128,7 +128,7 @@ def ours_against_plain(
     with opened(name, work) as loader:
         loop = ready_images(loader, work)
         ratio = compare(lambda: rate(loop, settle, steps), lambda: rate(theirs, settle, steps), pairs)
-    return Bar(f"{name}: ours / as documented", ratio, ratio.high >= 1)
+    return Bar(f"{name}: ours / as documented", ratio, ratio.high >= 1 and ratio.low > 0.9)
 
 
 def main() -> int:
@@ -137,12 +137,13 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=24, help="measured batches in each half of a pair")
+    parser.add_argument("--pairs", type=int, default=12)
+    # Workers finish batches in bursts, so a stretch is off by up to a burst: 2 of 40 are 5 %.
+    parser.add_argument("--steps", type=int, default=40, help="measured batches in each half of a pair")
     parser.add_argument("--only", choices=("empty", "harness", "plain"))
     options = parser.parse_args()
-    # Batches that workers finished while the other arm ran: two ahead for each, and one under way.
-    settle = 3 * options.workers + 2
+    # Batches that workers finished while the other arm ran, and the time that arm's workers take to finish.
+    settle = 6 * options.workers + 2
     torch.set_num_threads(usable_cores())
 
     with ExitStack() as stack:

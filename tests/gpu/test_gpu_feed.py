@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from throughput.contracts import Work
+from throughput.contracts import Batch, Loader, Work
 from throughput.measure.feed import Feed
+from throughput.measure.waiting import CudaWaiting
 from throughput.registry import load_loader
 from throughput.sources import open_source
 from throughput.testing import write_contract_images
+
+SLEEP_CYCLES = 200_000_000
+"""About a tenth of a second of device time."""
 
 
 @pytest.fixture
@@ -20,6 +25,20 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path / "cache"))
     source = open_source(write_contract_images(tmp_path / "images"))
     return Work(source, image_size=32, batch_size=8, workers=2, device="cuda:0")
+
+
+class SlowOnDevice(Loader):
+    """White images that the device has only once it has slept: whoever does not wait reads black ones."""
+
+    samples_per_epoch = 32
+
+    def epoch(self, index: int) -> Iterator[Batch]:  # noqa: ARG002 - every epoch is the same
+        for number in range(4):
+            images = torch.zeros((8, 32, 32, 3), dtype=torch.uint8, device="cuda:0")
+            torch.cuda._sleep(SLEEP_CYCLES)
+            images.fill_(255)
+            ids = torch.arange(8 * number, 8 * number + 8)
+            yield Batch(images.permute(0, 3, 1, 2), torch.zeros(8, dtype=torch.int64), ids)
 
 
 def _ready(work: Work) -> list[torch.Tensor]:
@@ -39,8 +58,18 @@ def test_ready_on_the_gpu_is_ready_on_the_cpu(work: Work, dtype: str) -> None:
         torch.testing.assert_close(ours.cpu().float(), theirs.float(), atol=0.02, rtol=0.01)
 
 
-def test_a_batch_is_ready_before_the_callers_stream_reads_it(work: Work) -> None:
-    factory = load_loader("torchvision")
-    with factory.open(work, factory.Options()) as loader:
-        sums = [float(batch.images.sum()) for batch in Feed(loader, work).epoch(0)]
-    assert sums == pytest.approx([float(images.sum()) for images in _ready(work)])
+def test_the_callers_stream_reads_a_batch_only_once_it_is_ready(work: Work) -> None:
+    white = (1 - torch.tensor(work.mean)) / torch.tensor(work.std)
+    for batch in Feed(SlowOnDevice(), work).epoch(0):
+        torch.testing.assert_close(batch.images.mean(dim=(0, 2, 3)).cpu(), white, atol=1e-3, rtol=1e-3)
+
+
+def test_a_device_that_only_waits_is_seen_to_wait(work: Work) -> None:
+    waiting = CudaWaiting(torch.device("cuda:0"))
+    for batch in Feed(SlowOnDevice(), work).epoch(0):
+        waiting.pulled(0.0)
+        batch.images.sum()
+        waiting.stepped()
+    waits = waiting.finish()
+    assert len(waits) == 4
+    assert min(waits) > 0.01

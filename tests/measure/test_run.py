@@ -121,10 +121,8 @@ def test_repeated_samples_are_duplicates_and_do_not_count(source: Source) -> Non
     assert row.ledger is not None
     assert row.load is not None
     assert (row.ledger.worst.missing, row.ledger.worst.duplicate) == (4, 2)
-    delivered = sum(epoch.unique for epoch in row.ledger.epochs)
-    assert sum(one.images for one in row.load.passes) == delivered - 4 - 8 - 8, (
-        "first batch and warm-up aside"
-    )
+    # Four batches are an epoch, wherever in it they begin.
+    assert sum(one.images for one in row.load.passes) == 28 - 4
 
 
 @pytest.mark.parametrize(
@@ -200,9 +198,9 @@ def test_work_that_cannot_be_done_here_is_a_skipped_row(
     assert row.load is None
 
 
-def test_a_loader_that_cannot_be_imported_is_a_failed_row(source: Source) -> None:
+def test_a_loader_that_cannot_be_imported_is_a_skipped_row(source: Source) -> None:
     row = row_of(plan_for(source, "no_such_module:Loader"))
-    assert row.status == "failed"
+    assert row.status == "skipped"
     assert row.reason is not None
     assert "no_such_module" in row.reason
 

@@ -81,7 +81,7 @@ def test_classes_take_turns_in_named_folders(photos: Path) -> None:
 def test_bytes_depend_on_seed_and_index_alone(
     photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(synthetic, "_usable_cores", lambda: 5)
+    monkeypatch.setattr(synthetic, "usable_cores", lambda: 5)
     made = write_synthetic(tmp_path / "few", count=20)
     few = sorted((tmp_path / "few").glob("*/*.jpg"))
     assert made.samples == len(few) == 20

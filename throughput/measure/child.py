@@ -15,16 +15,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from throughput.measure.events import Doing, Event, Finished, Measured, Started
+from throughput.measure.events import Event, Finished
 from throughput.measure.plan import Plan
 from throughput.results import Row
 
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 0.5
+_CHECK_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -36,7 +38,8 @@ def measuring(plan: Plan) -> Iterator[tuple[int, Iterator[Event]]]:
     a word is told of as a failed row.
     """
     ours, theirs = os.pipe()
-    command = [sys.executable, "-m", "throughput.measure.child", str(theirs), str(os.getpid())]
+    # -P: what lies in the current folder is imported only if it could be imported here.
+    command = [sys.executable, "-P", "-m", "throughput.measure.child", str(theirs), str(os.getpid())]
     # A session of its own: Ctrl-C in the terminal reaches us only, and one signal reaches all workers.
     # What libraries print goes to stderr: stdout carries only what was asked for.
     # Workers that are killed leave their sockets' folders behind; these go with their own folder.
@@ -96,13 +99,23 @@ def _obituary(exit_status: int) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and everything it started."""
+    """End the process and everything it started: asked first, so that it can clean up, then told."""
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal_number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_SECONDS)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while _group_lives(process) and time.monotonic() < deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal_number)
+            time.sleep(_CHECK_SECONDS)
     process.wait()
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # a process that has ended counts until it is waited for
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _main() -> None:
@@ -122,8 +135,6 @@ def _main() -> None:
     # Interpreter shutdown of torch, DALI and CUDA can take seconds or crash; all is measured and told.
     os._exit(0)
 
-
-__all__ = ["Doing", "Event", "Finished", "Measured", "Started", "measuring"]
 
 if __name__ == "__main__":
     _main()

@@ -158,7 +158,11 @@ class _CudaFinish:
 
     def __call__(self, batch: Batch) -> Batch:
         _require_shape(batch, self._work)
-        images = batch.images.to(self._device, non_blocking=True)
+        images = batch.images
+        if images.device.type == "cpu" and not images.is_pinned():
+            # From pageable memory the transfer would make the host wait, and overlap with nothing.
+            images = images.pin_memory()
+        images = images.to(self._device, non_blocking=True)
         labels = batch.labels.to(self._device, non_blocking=True)
         if images.dtype == torch.uint8:
             images = torch.addcmul(self._shift, images.float(), self._scale)

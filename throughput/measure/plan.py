@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,11 +27,13 @@ class Plan:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        unknown = [phase for phase in self.phases if phase not in PHASES]
-        if unknown or not self.phases:
-            raise OptionError(
-                f"--phases must be some of {', '.join(PHASES)}, got {', '.join(self.phases) or 'none'}"
-            )
+        require_phases(self.phases)
+
+
+def require_phases(phases: Sequence[str]) -> None:
+    """Raise OptionError unless ``phases`` are some of PHASES."""
+    if not phases or any(phase not in PHASES for phase in phases):
+        raise OptionError(f"--phases must be some of {', '.join(PHASES)}, got {', '.join(phases) or 'none'}")
 
 
 def describe_work(plan: Plan) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from itertools import islice
 
 import torch
 
-from throughput.contracts import LoaderFactory, Work
-from throughput.errors import LoaderError, ThroughputError
+from throughput.contracts import Batch, LoaderFactory, Work
+from throughput.errors import LoaderError, ThroughputError, UnknownNameError
 from throughput.measure.environment import usable_cores
 from throughput.measure.events import Doing, Finished, Measured, Started, Tell
 from throughput.measure.feed import Feed
@@ -35,7 +35,12 @@ def measure_row(plan: Plan, tell: Tell) -> None:
     """Carry out a plan and tell of it; the last event is Finished, whatever went wrong."""
     try:
         tell(Started(_device_uuid(plan.work.device)))
-        factory = load_loader(plan.loader)
+        try:
+            factory = load_loader(plan.loader)
+        except UnknownNameError as error:
+            # It is registered, or the parent would have refused it: its own package is broken.
+            tell(Finished(Row(plan.loader, "skipped", str(error))))
+            return
         reason = _why_not(factory, plan.work)
         if reason is not None:
             tell(Finished(Row(plan.loader, "skipped", reason)))
@@ -64,10 +69,18 @@ def _warnings(row: Row) -> tuple[str, ...]:
 
 
 def _device_uuid(device: str) -> str | None:
+    """The GPU's UUID as torch gives it, the GPU made current; None on a CPU."""
     if not device.startswith("cuda"):
         return None
-    uuid = str(torch.cuda.get_device_properties(torch.device(device)).uuid)
-    return uuid if uuid.startswith("GPU-") else f"GPU-{uuid}"
+    # Whatever allocates without naming a device, such as a thread that pins memory, shall mean this one.
+    torch.cuda.set_device(device)
+    return str(torch.cuda.get_device_properties(torch.device(device)).uuid)
+
+
+def _counted(batches: Iterator[Batch], ledger: Ledger) -> Iterator[Batch]:
+    for batch in batches:
+        ledger.add(batch.ids.numpy())
+        yield batch
 
 
 @dataclass
@@ -88,6 +101,8 @@ class _Measurement:
         self._clock = time.perf_counter
         self._device = torch.device(plan.work.device)
         self._options = build_options(factory, plan.options)
+        # What workers may have ready: their prefetched batches and the one that each is at.
+        self._made_ahead = (getattr(self._options, "prefetch", 2) + 1) * plan.work.workers
         self._ledger: Ledger | None = None
         self._next_epoch = 0
 
@@ -112,7 +127,7 @@ class _Measurement:
         if "train" in plan.phases:
             step = self._new_step(work)
             row = replace(row, train=self._train(work, step), loss=step.mean_loss())
-            row = replace(row, warnings=_warnings(row))
+            row = replace(row, warnings=_warnings(row), train_steps=step.steps, train_images=step.images)
             row = self._judge(row, replace(work, split="val"), step)
         return replace(row, ledger=self._ledger_count())
 
@@ -122,19 +137,35 @@ class _Measurement:
             return self._phase("load", opened.stream, lambda _: None, opened)
 
     def _model(self, work: Work) -> Phase:
+        return self._phase("model", ReplayStream(self._whole_batches(work)), self._new_step(work))
+
+    def _train(self, work: Work, step: TrainingStep) -> Phase:
+        self._warm(work, step)
+        with self._opened(work) as opened:
+            return self._phase("train", opened.stream, step, opened)
+
+    def _warm(self, work: Work, step: TrainingStep) -> None:
+        """Meet both shapes of a batch before the loader starts.
+
+        Tuning convolutions or compiling takes seconds, in which a loader would fill its queues, and an
+        epoch's last batch would bring it into a measured pass.
+        """
+        batch = self._whole_batches(work)[0]
+        step(batch)
+        rest = len(work.source.ids("train")) % work.batch_size
+        if rest:
+            step(Batch(batch.images[:rest], batch.labels[:rest], batch.ids[:rest]))
+        step.mean_loss()  # waits for the device
+
+    def _whole_batches(self, work: Work) -> list[Batch]:
+        """A few ready batches through the loader, which has ended when they are returned."""
         with self._factory.open(work, self._options) as loader:
             batches = list(islice(Feed(loader, work).epoch(0), REPLAYED_BATCHES))
         # An epoch's last batch may be smaller, and would flatter or slight the model.
         whole = [batch for batch in batches if len(batch.ids) == work.batch_size]
         if not whole:
-            raise LoaderError(
-                f"the loader's first batch has {len(batches[0].ids)} images, not {work.batch_size}"
-            )
-        return self._phase("model", ReplayStream(whole), self._new_step(work))
-
-    def _train(self, work: Work, step: TrainingStep) -> Phase:
-        with self._opened(work) as opened:
-            return self._phase("train", opened.stream, step, opened)
+            raise LoaderError(f"the loader's first batch is not one of {work.batch_size} images")
+        return whole
 
     def _judge(self, row: Row, work: Work, step: TrainingStep) -> Row:
         """Top-1 accuracy on the held-out images, through the same loader."""
@@ -144,10 +175,22 @@ class _Measurement:
             return replace(row, accuracy_reason="trained on a few batches only: accuracy means nothing")
         self._tell(Doing("accuracy", 0, None))
         work = replace(work, batch_size=min(work.batch_size, len(work.source.ids("val"))))
+        ledger = Ledger(work.source.ids("val"))
+        ledger.begin(0)
         with self._factory.open(work, self._options) as loader:
-            correct, images = top1_accuracy(step, Feed(loader, work).epoch(0))
+            batches = _counted(Feed(loader, work).epoch(0), ledger)
+            correct, images = top1_accuracy(step, batches)
+        ledger.end()
         if images == 0:
             raise LoaderError("the loader yielded no image of the val split")
+        held_out = ledger.count().worst
+        if not held_out.exact:
+            warning = (
+                f"of {held_out.expected} held-out images {held_out.missing} are missing, "
+                f"{held_out.duplicate} came again "
+                f"and {held_out.unexpected} do not belong: the accuracy is that of what came"
+            )
+            row = replace(row, warnings=(*row.warnings, warning))
         return replace(row, accuracy=correct / images)
 
     def _phase(self, name: PhaseName, stream: Stream, step: Step, opened: _Opened | None = None) -> Phase:
@@ -157,11 +200,15 @@ class _Measurement:
             first_batch_seconds = self._clock() - opened.begin_seconds
             step(first.batch)
             del first  # its memory is free for a later batch
+            opened.stream.settle(self._made_ahead)
         waiting = waiting_on(self._device)
         passes = run_passes(stream, step, waiting, self._plan.budget, self._clock, self._ticker(name))
         end = self._clock()
         self._tell(Measured(name, end - sum(one.seconds for one in passes), end))
-        gap = opened.stream.epoch_gap_seconds if opened is not None else None
+        gap = None
+        if opened is not None:
+            opened.stream.finish()
+            gap = opened.stream.epoch_gap_seconds
         return Phase(passes, first_batch_seconds, gap)
 
     def _ticker(self, name: PhaseName) -> Tick:

@@ -32,6 +32,8 @@ class Stream(Protocol):
 class HasEpochs(Protocol):
     """A loader or a feed."""
 
+    samples_per_epoch: int
+
     def epoch(self, index: int) -> Iterator[Batch]: ...
 
 
@@ -49,6 +51,7 @@ class LoaderStream:
         self._batches: Iterator[Batch] = iter(())
         self._epoch_gaps_seconds: list[float] = []
         self._started = False
+        self._came = 0
 
     @property
     def next_epoch(self) -> int:
@@ -72,13 +75,38 @@ class LoaderStream:
             self._started = True
         else:
             waited = self._clock() - begin
+        self._came += len(batch.ids)
         images = len(batch.ids) if self._ledger is None else self._ledger.add(batch.ids.numpy())
         return Pulled(batch, images, waited)
+
+    def settle(self, most_batches: int) -> None:
+        """Pull what was made ahead, so that what is measured next is what the loader delivers, not a stock.
+
+        A pull that is waited for much longer than another shows that nothing lay ready any more. A loader
+        whose pulls all take alike is pulled ``most_batches`` times.
+        """
+        shortest_seconds = float("inf")
+        for _ in range(most_batches):
+            waited_seconds = self.pull().wait_seconds
+            if waited_seconds > 3 * shortest_seconds:
+                return
+            shortest_seconds = min(shortest_seconds, waited_seconds)
+
+    def finish(self) -> None:
+        """Nothing more is pulled: an epoch that has come whole is over, one that has not was cut short."""
+        if self._ledger is None or not self._started or self._came < self._feed.samples_per_epoch:
+            return
+        batch = next(self._batches, None)
+        if batch is None:
+            self._ledger.end()
+        else:
+            self._ledger.add(batch.ids.numpy())
 
     def _open_epoch(self) -> Batch:
         if self._ledger is not None and self._started:
             self._ledger.end()
         self._epoch += 1
+        self._came = 0
         if self._ledger is not None:
             self._ledger.begin(self._epoch)
         self._batches = self._feed.epoch(self._epoch)

@@ -6,7 +6,8 @@ little: there the idle span between two steps is read off CUDA events on the dev
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 
@@ -41,6 +42,16 @@ class HostWaiting:
         return waits
 
 
+class DeviceEvent(Protocol):
+    """A moment in a device's queue of work, as ``torch.cuda.Event``."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has come to it."""
+
+    def elapsed_time(self, end_event: Any) -> float:
+        """Milliseconds from this event to another."""
+
+
 class CudaWaiting:
     """Idle spans of the device between the end of a step and the start of the next.
 
@@ -50,13 +61,15 @@ class CudaWaiting:
 
     _AHEAD = 2
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, record: Callable[[], DeviceEvent] | None = None) -> None:
         self._device = device
-        self._starts: list[torch.cuda.Event] = []
-        self._ends: list[torch.cuda.Event] = []
+        self._record = record or self._record_event
+        self._starts: list[DeviceEvent] = []
+        # The first wait of a pass begins where the one before it ended.
+        self._ends: list[DeviceEvent] = [self._record()]
 
     def pulled(self, wait_seconds: float) -> None:  # noqa: ARG002 - the host's wait says nothing here
-        if len(self._ends) >= self._AHEAD:
+        if len(self._ends) > self._AHEAD:
             self._ends[-self._AHEAD].synchronize()
         self._starts.append(self._record())
 
@@ -64,18 +77,19 @@ class CudaWaiting:
         self._ends.append(self._record())
 
     def finish(self) -> tuple[float, ...]:
-        torch.cuda.synchronize(self._device)
+        self._ends[-1].synchronize()
         waits = tuple(
             max(0.0, end.elapsed_time(start) / 1e3)
-            for end, start in zip(self._ends, self._starts[1:], strict=False)
+            for end, start in zip(self._ends, self._starts, strict=False)
         )
-        self._starts, self._ends = [], []
+        self._starts, self._ends = [], [self._record()]
         return waits
 
-    def _record(self) -> torch.cuda.Event:
+    def _record_event(self) -> DeviceEvent:
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call] # torch types it not
         event.record(torch.cuda.current_stream(self._device))
-        return event
+        marked: DeviceEvent = event
+        return marked
 
 
 def waiting_on(device: torch.device) -> Waiting:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, require_room
 from throughput.contracts import Progress, Source, no_progress
-from throughput.errors import RoomError
+from throughput.errors import RoomError, SourceError
 from throughput.sources.manifest import MANIFEST
 from throughput.sources.opening import open_source
 from throughput.sources.pack import pack
@@ -31,31 +32,39 @@ def packed_copy(source: Source, progress: Progress = no_progress) -> PackedCopy:
     Raises RoomError for a source of more than CACHE_LIMIT_BYTES or a disk without room for it.
     """
     folder = cache_folder("packed", source.fingerprint)
-    seconds = 0.0
-    if not (folder / MANIFEST).is_file():
-        advice = f"run: throughput pack {source.location} OUT, then give OUT as --data"
-        needed_bytes = source.encoded_bytes()
-        if needed_bytes > CACHE_LIMIT_BYTES:
-            raise RoomError(
-                f"{source.location} holds {needed_bytes / 1e9:.1f} GB and only "
-                f"{CACHE_LIMIT_BYTES / 1e9:.0f} GB are packed into the cache folder unasked; {advice}"
-            )
-        try:
-            require_room(folder, needed_bytes, f"a packed copy of {source.location}")
-        except RoomError as error:
-            raise RoomError(f"{error}; {advice} on a larger disk") from error
-        progress(f"packing {needed_bytes / 1e6:,.0f} MB of {source.location} into {folder}", 0, None)
-        begin = time.perf_counter()
-        try:
-            pack(source, folder, progress=progress)
-        except RoomError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        seconds = time.perf_counter() - begin
-    packed = open_source(folder, progress=progress)
+    seconds = 0.0 if (folder / MANIFEST).is_file() else _pack(source, folder, progress)
+    try:
+        packed = open_source(folder, progress=progress)
+    except SourceError:
+        # Somebody has damaged the copy. It is ours to make again.
+        shutil.rmtree(folder)
+        folder.mkdir()
+        seconds = _pack(source, folder, progress)
+        packed = open_source(folder, progress=progress)
     if not isinstance(packed, ShardSource):
         raise RoomError(f"{folder} holds something else than packed shards: remove it")
-    packed = replace(packed, origin=source)
-    return PackedCopy(
-        packed, seconds, sum(file.stat().st_size for file in folder.rglob("*.tar")), str(folder)
-    )
+    size_bytes = sum(file.stat().st_size for file in folder.rglob("*.tar"))
+    return PackedCopy(replace(packed, origin=source), seconds, size_bytes, str(folder))
+
+
+def _pack(source: Source, folder: Path, progress: Progress) -> float:
+    """Pack into ``folder`` and return the seconds that it took."""
+    advice = f"run: throughput pack {source.location} OUT, then give OUT as --data"
+    needed_bytes = source.encoded_bytes()
+    if needed_bytes > CACHE_LIMIT_BYTES:
+        raise RoomError(
+            f"{source.location} holds {needed_bytes / 1e9:.1f} GB and only "
+            f"{CACHE_LIMIT_BYTES / 1e9:.0f} GB are packed into the cache folder unasked; {advice}"
+        )
+    try:
+        require_room(folder, needed_bytes, f"a packed copy of {source.location}")
+    except RoomError as error:
+        raise RoomError(f"{error}; {advice} on a larger disk") from error
+    progress(f"packing {needed_bytes / 1e6:,.0f} MB of {source.location} into {folder}", 0, None)
+    begin = time.perf_counter()
+    try:
+        pack(source, folder, progress=progress)
+    except RoomError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return time.perf_counter() - begin

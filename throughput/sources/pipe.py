@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import tempfile
+from pathlib import Path
 from typing import IO
 
 from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, whole_file
 from throughput.errors import RoomError, SourceError
+from throughput.sources.tar import regular_members
 
 PIPE = "pipe:"
 
@@ -28,7 +30,22 @@ def piped_shard(address: str, allow_pipe: bool) -> str:
     if not shard.exists():
         with whole_file(shard) as file:
             _run(command, file)
+        _require_sound(shard, command)
     return str(shard)
+
+
+def _require_sound(shard: Path, command: str) -> None:
+    """Keep no broken output: of ``a | b`` the shell reports only how b ended."""
+    where = f"the output of {command!r}"
+    try:
+        with shard.open("rb") as file:
+            members = sum(1 for _ in regular_members(file, where))
+    except SourceError:
+        shard.unlink()
+        raise
+    if members == 0:
+        shard.unlink()
+        raise SourceError(f"{where} holds no files: run it by hand and look")
 
 
 def _run(command: str, output: IO[bytes]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from throughput.cache import cache_folder, require_room
 from throughput.contracts import Progress, no_progress
 from throughput.errors import OptionError, RoomError
+from throughput.measure.environment import usable_cores
 from throughput.sources.photo import Noise, make_noise, render_photo
 from throughput.threads import in_threads
 
@@ -63,7 +64,7 @@ def write_synthetic(
         written_bytes = 0
         # Threads, not processes: nearly all the time goes to numpy and libjpeg, which release the
         # interpreter's lock, and threads neither fork a threaded caller nor import its script again.
-        with closing(in_threads(write, range(count), min(_MOST_THREADS, _usable_cores()))) as written:
+        with closing(in_threads(write, range(count), min(_MOST_THREADS, usable_cores()))) as written:
             for done, size_bytes in enumerate(written, start=1):
                 written_bytes += size_bytes
                 progress("making synthetic photos", done, count)
@@ -142,8 +143,3 @@ def _rename(folder: Path, out: Path) -> None:
 def _holds_something(path: Path) -> bool:
     """Whether a file, or a folder with anything in it, lies at ``path``."""
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
-
-
-def _usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

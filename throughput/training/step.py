@@ -27,7 +27,10 @@ class StepSettings:
 
 
 class TrainingStep:
-    """Call it with a ready batch. The loss stays on the device: reading it would make the host wait."""
+    """Call it with a ready batch. The loss stays on the device: reading it would make the host wait.
+
+    steps, images: how much it has trained so far.
+    """
 
     def __init__(self, model: Module, settings: StepSettings) -> None:
         device = settings.device
@@ -45,6 +48,7 @@ class TrainingStep:
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._loss_sum = torch.zeros((), device=device)
         self._steps = 0
+        self.steps = self.images = 0
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True
 
@@ -62,6 +66,8 @@ class TrainingStep:
         self._optimizer.zero_grad(set_to_none=True)
         self._loss_sum += loss.detach()
         self._steps += 1
+        self.steps += 1
+        self.images += len(batch.labels)
 
     def mean_loss(self) -> float | None:
         """Mean loss since the last call, NaN if one was; waits for the device. None without a step."""
