@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -54,10 +55,16 @@ _HEADINGS = (
 )
 
 
+def _short(path: str) -> str:
+    """A path below the home folder as a shell would write it."""
+    home = f"{Path.home()}/"
+    return f"~/{path.removeprefix(home)}" if path.startswith(home) else path
+
+
 def _title(results: Results) -> str:
     work = results.work
     return (
-        f"{work['train_images']:,} images of {work['source']}, {work['image_size']} px, "
+        f"{work['train_images']:,} images of {_short(work['source'])}, {work['image_size']} px, "
         f"batch {work['batch_size']}, "
         f"{work['model']} in {work['compute_dtype']} on {work['device']}, {work['workers']} workers"
     )
@@ -111,7 +118,7 @@ def _notes(results: Results) -> list[str]:
             cost = f"in {row.prepare.seconds:.1f} s" if row.prepare.seconds else "by an earlier run"
             notes.append(
                 f"{row.loader}: reads a copy of {row.prepare.bytes / 1e6:,.0f} MB, "
-                f"packed {cost} into {row.prepare.folder}"
+                f"packed {cost} into {_short(row.prepare.folder)}"
             )
         if row.ledger is not None:
             notes.append(f"{row.loader}: {_counted(row)}")
