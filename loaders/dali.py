@@ -113,7 +113,7 @@ class _DaliLoader(Loader):
         if self._pipeline is not None:
             # DALI offers no public way. An error's traceback may hold the pipeline for longer; a process that
             # is forked meanwhile and collects it as garbage would crash ending threads that it has not.
-            self._pipeline._shutdown()
+            getattr(self._pipeline, "_shutdown", lambda: None)()
         self._pipeline = self._ahead = None
         self._in_pipeline.clear()
         while self._lent:

@@ -102,3 +102,17 @@ def test_the_file_is_as_readable_as_the_user_wants_files(tmp_path: Path) -> None
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "index").stat().st_mode) == 0o640
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    with whole_file(Path(os.devnull)) as file:
+        file.write(b"results")
+    assert Path(os.devnull).is_char_device()
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    with whole_file(tmp_path / "link.json") as file:
+        file.write(b"results")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").read_bytes() == b"results"

@@ -318,3 +318,12 @@ def test_events_come_in_order(source: Source) -> None:
 def test_a_plan_of_unknown_phases_is_refused(source: Source, phases: tuple[Any, ...]) -> None:
     with pytest.raises(OptionError, match="--phases must be some of load, model, train, got"):
         plan_for(source, phases=phases)
+
+
+def test_what_lies_in_the_current_folder_is_not_imported(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tempfile.py").write_text("raise SystemExit('imported from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    row = measure(plan_for(source, phases=("load",)))
+    assert row.status == "ok", row.reason

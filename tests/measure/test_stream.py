@@ -32,6 +32,8 @@ def batch_of(ids: Sequence[int]) -> Batch:
 class Slow:
     """Epochs of batches of ids; each takes ``seconds``, and the first of an epoch ``opening`` more."""
 
+    samples_per_epoch = 5
+
     def __init__(
         self, clock: Clock, batches: Sequence[Sequence[int]], seconds: float, opening: float
     ) -> None:
@@ -134,3 +136,47 @@ def test_replay_goes_round_without_waiting() -> None:
     assert [one.images for one in pulled] == [2, 1, 2, 1, 2]
     assert {one.wait_seconds for one in pulled} == {0.0}
     assert all(one.batch is other.batch for one, other in itertools.pairwise(pulled[::2]))
+
+
+class Stocked:
+    """One endless epoch: ``stock`` batches lie ready, each further one takes ``seconds``."""
+
+    samples_per_epoch = 10**6
+
+    def __init__(self, clock: Clock, stock: int, seconds: float) -> None:
+        self._clock = clock
+        self._stock = stock
+        self._seconds = seconds
+
+    def epoch(self, index: int) -> Iterator[Batch]:  # noqa: ARG002 - there is only one
+        for number in itertools.count():
+            self._clock.seconds += 0.001 if number < self._stock else self._seconds
+            yield batch_of([number])
+
+
+def test_settling_uses_up_what_lay_ready_and_no_more() -> None:
+    clock = Clock()
+    stream = LoaderStream(Stocked(clock, stock=5, seconds=1.0), None, clock)
+    stream.settle(100)
+    assert clock.seconds == pytest.approx(100 + 5 * 0.001 + 1.0)
+
+
+def test_settling_ends_where_all_pulls_take_alike() -> None:
+    clock = Clock()
+    stream = LoaderStream(Stocked(clock, stock=0, seconds=1.0), None, clock)
+    stream.settle(6)
+    assert clock.seconds == pytest.approx(106)
+
+
+@pytest.mark.parametrize(("pulls", "complete"), [(3, [True]), (4, [True, False]), (6, [True, True])])
+def test_an_epoch_that_came_whole_is_complete_though_nothing_follows(
+    pulls: int, complete: list[bool]
+) -> None:
+    clock = Clock()
+    slow = Slow(clock, BATCHES, 0.25, 1.0)
+    ledger = Ledger(np.arange(5))
+    stream = LoaderStream(slow, ledger, clock)
+    for _ in range(pulls):
+        stream.pull()
+    stream.finish()
+    assert [epoch.complete for epoch in ledger.count().epochs] == complete

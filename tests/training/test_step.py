@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -127,3 +128,13 @@ def test_the_model_is_compiled_only_where_asked(monkeypatch: pytest.MonkeyPatch)
     assert compiled == [step.model]
     step(batch_for())
     assert step.mean_loss() is not None
+
+
+def test_a_batch_of_one_image_can_be_trained_on() -> None:
+    step = new_step()
+    images, labels, ids = batch_for()
+    step(Batch(images[:1, :, :8, :8], labels[:1], ids[:1]))
+    assert step.images == 1
+    loss = step.mean_loss()
+    assert loss is not None
+    assert math.isfinite(loss), "batch norm over one value a channel"
