@@ -64,8 +64,8 @@ def _short(path: str) -> str:
 def _title(results: Results) -> str:
     work = results.work
     return (
-        f"{work['train_images']:,} images of {_short(work['source'])}, {work['image_size']} px, "
-        f"batch {work['batch_size']}, "
+        f"{work['train_images']:,} images ({work['val_images']:,} more held out) of "
+        f"{_short(work['source'])}, {work['image_size']} px, batch {work['batch_size']}, "
         f"{work['model']} in {work['compute_dtype']} on {work['device']}, {work['workers']} workers"
     )
 
@@ -123,7 +123,10 @@ def _notes(results: Results) -> list[str]:
         if row.ledger is not None:
             notes.append(f"{row.loader}: {_counted(row)}")
         if row.accuracy is not None and row.train_images is not None:
-            notes.append(f"{row.loader}: top-1 after training on {row.train_images:,} images")
+            notes.append(
+                f"{row.loader}: top-1 of {results.work['val_images']:,} held-out images "
+                f"after training on {row.train_images:,}"
+            )
         if row.accuracy is None and row.accuracy_reason is not None:
             notes.append(f"{row.loader}: no accuracy: {row.accuracy_reason}")
     return notes

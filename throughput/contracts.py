@@ -132,6 +132,8 @@ class Work:
     on_error: Literal["raise"] = "raise"
 
     def __post_init__(self) -> None:
+        if self.split not in ("train", "val"):
+            raise OptionError(f"split must be train or val (the held-out images), got {self.split!r}")
         counts = {"batch_size (--batch)": self.batch_size, "image_size (--size)": self.image_size}
         counts |= {"workers (--workers)": self.workers, "world_size": self.world_size}
         for name, value in counts.items():

@@ -11,6 +11,7 @@ from throughput.results import EpochCount, LedgerCount, Pass, Phase, Preparation
 
 WORK = {
     "train_images": 12_345,
+    "val_images": 50_000,
     "source": "/data/photos",
     "image_size": 224,
     "batch_size": 64,

@@ -25,7 +25,7 @@ from throughput.measure.plan import Plan
 from throughput.results import Row
 
 _POLL_SECONDS = 0.1
-_GRACE_SECONDS = 0.5
+_GRACE_SECONDS = 0.3
 _CHECK_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -100,12 +100,12 @@ def _obituary(exit_status: int) -> str:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the process and everything it started: asked first, so that it can clean up, then told."""
-    for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + _GRACE_SECONDS
+    deadline = time.monotonic() + _GRACE_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
         while _group_lives(process) and time.monotonic() < deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal_number)
             time.sleep(_CHECK_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

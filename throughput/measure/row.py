@@ -29,6 +29,10 @@ from throughput.training.step import StepSettings, TrainingStep
 
 REPLAYED_BATCHES = 2
 TELL_INTERVAL_SECONDS = 0.1
+SUSPECT_SPREAD = 0.2
+"""Passes that differ by more than this share of their median are remarked on."""
+SUSPECT_EXCESS = 0.05
+"""Training may come out above the model's own rate by noise; by more than this is remarked on."""
 
 
 def measure_row(plan: Plan, tell: Tell) -> None:
@@ -63,9 +67,25 @@ def _why_not(factory: LoaderFactory, work: Work) -> str | None:
 
 def _warnings(row: Row) -> tuple[str, ...]:
     """What casts doubt on a row that was measured."""
+    warnings = []
     if row.loss is not None and not math.isfinite(row.loss):
-        return (f"the loss became {row.loss}: the model did not learn, try --precision fp32",)
-    return ()
+        warnings.append(f"the loss became {row.loss}: the model did not learn, try --precision fp32")
+    for name, phase in (("alone", row.load), ("model", row.model), ("training", row.train)):
+        rate = phase.images_per_second if phase is not None else None
+        if rate is None or rate.low is None or rate.high is None:
+            continue
+        if rate.high - rate.low > SUSPECT_SPREAD * rate.median:
+            warnings.append(
+                f"{name}: the passes differ by {100 * (rate.high - rate.low) / rate.median:.0f} % "
+                f"({rate.low:,.0f} to {rate.high:,.0f} images/s): free the machine, or raise --seconds"
+            )
+    share = row.share_of_ceiling
+    if share is not None and share > 1 + SUSPECT_EXCESS:
+        warnings.append(
+            f"training came out at {100 * share:.0f} % of the model alone, which cannot be: "
+            "the machine was busy in between; free it, or raise --seconds"
+        )
+    return tuple(warnings)
 
 
 def _device_uuid(device: str) -> str | None:
@@ -127,9 +147,9 @@ class _Measurement:
         if "train" in plan.phases:
             step = self._new_step(work)
             row = replace(row, train=self._train(work, step), loss=step.mean_loss())
-            row = replace(row, warnings=_warnings(row), train_steps=step.steps, train_images=step.images)
+            row = replace(row, train_steps=step.steps, train_images=step.images)
             row = self._judge(row, replace(work, split="val"), step)
-        return replace(row, ledger=self._ledger_count())
+        return replace(row, ledger=self._ledger_count(), warnings=(*row.warnings, *_warnings(row)))
 
     def _load(self, work: Work) -> Phase:
         with self._opened(work) as opened:
