@@ -140,6 +140,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=12)
     # Workers finish batches in bursts, so a stretch is off by up to a burst: 2 of 40 are 5 %.
     parser.add_argument("--steps", type=int, default=40, help="measured batches in each half of a pair")
+    parser.add_argument("--loader", choices=LOADERS, nargs="+", default=LOADERS)
     parser.add_argument("--only", choices=("empty", "harness", "plain"))
     options = parser.parse_args()
     # Batches that workers finished while the other arm ran, and the time that arm's workers take to finish.
@@ -165,7 +166,9 @@ def main() -> int:
         bars: list[Bar] = []
         arguments = (options.pairs, settle, options.steps)
         if options.only in (None, "harness"):
-            bars += [_told(harness_against_bare_loop(name, work_of(name), *arguments)) for name in LOADERS]
+            bars += [
+                _told(harness_against_bare_loop(name, work_of(name), *arguments)) for name in options.loader
+            ]
         if options.only in (None, "plain"):
             shape = (options.batch, options.workers, options.size)
             plain = {
@@ -174,7 +177,8 @@ def main() -> int:
                 "dali": plain_dali(options.folder, *shape),
             }
             bars += [
-                _told(ours_against_plain(name, work_of(name), plain[name], *arguments)) for name in LOADERS
+                _told(ours_against_plain(name, work_of(name), plain[name], *arguments))
+                for name in options.loader
             ]
     return 1 if failed or not all(bar.passed for bar in bars) else 0
 
