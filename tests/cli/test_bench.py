@@ -54,7 +54,8 @@ def rows(measured) -> dict[str, Any]:
 class TestMeasured:
     def test_stdout_holds_the_table_and_its_notes(self, measured, images):
         title, *lines = measured[0].stdout.splitlines()
-        assert title.startswith(f"{len(open_source(images).ids('train'))} images of {images}, 32 px, batch 8")
+        train, held_out = (len(open_source(images).ids(split)) for split in ("train", "val"))
+        assert title.startswith(f"{train} images ({held_out} more held out) of {images}, 32 px, batch 8")
         assert "cnn_small" in title
         for line in lines:
             assert line[0] in "┏┃┡│└" or line.startswith(tuple(f"{name}: " for name in LOADERS)), line
