@@ -7,13 +7,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from throughput.contracts import ModelFamily, Requirement
+from throughput.measure.diagnosis import TORCH_PAIR
 from throughput.measure.environment import Finding
 
 if TYPE_CHECKING:
     from torch.nn import Module
-
-
-_PAIR = "pip install --force-reinstall torch torchvision, both from the default index"
 
 
 class TorchvisionModels(ModelFamily):
@@ -42,7 +40,7 @@ def diagnose() -> Iterable[Finding]:
         import torchvision
     except Exception as error:  # noqa: BLE001 - a mismatch is a RuntimeError, OSError, ImportError...
         cause = " ".join(str(error).split())
-        yield Finding("torchvision", "does not import beside this torch", cause, _PAIR)
+        yield Finding("torchvision", "does not import beside this torch", cause, TORCH_PAIR)
         return
     yield Finding("torchvision", str(torchvision.__version__))
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from throughput.cli import INTERRUPTED
 from throughput.errors import NothingMeasuredError, OptionError
 
 if TYPE_CHECKING:
     from throughput.results import Results
-
-INTERRUPTED = 130
 
 
 @click.command(name="bench")
