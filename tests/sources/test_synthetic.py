@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import io
 import os
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -154,21 +152,6 @@ def test_an_empty_folder_is_used(tmp_path: Path) -> None:
     write_synthetic(tmp_path / "out", count=2, classes=1)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert len(list((tmp_path / "out" / "class_00").iterdir())) == 2
-
-
-@pytest.fixture
-def small_file_limit() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.usefixtures("small_file_limit")
-def test_a_write_that_finds_no_room_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RoomError, match=r"^the disk is full: [^\n]*$"):
-        write_synthetic(tmp_path / "out", count=16)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_room_is_asked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
