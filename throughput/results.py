@@ -10,18 +10,21 @@ Version history of the schema:
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from throughput.measure.statistics import rate_interval
 
 SCHEMA = 1
 
 Status = Literal["ok", "skipped", "failed"]
 PhaseName = Literal["load", "model", "train"]
+Bottleneck = Literal["loader-bound", "model-bound", "transfer-bound", "cpu-contended", "balanced"]
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Images per second over several passes: the median, and the slowest and fastest pass.
+    """Images per second over several passes: the median, and the 95 % interval (``rate_interval``).
 
     A single pass has no spread: ``low`` and ``high`` are None.
     """
@@ -59,11 +62,14 @@ class Phase:
 
     @property
     def images_per_second(self) -> Rate:
-        rates = [one.images / one.seconds for one in self.passes]
-        several = len(rates) > 1
-        return Rate(
-            statistics.median(rates), min(rates) if several else None, max(rates) if several else None
-        )
+        rates = self.rates
+        interval = rate_interval(rates)
+        return Rate(statistics.median(rates), *(interval or (None, None)))
+
+    @property
+    def rates(self) -> list[float]:
+        """Images per second of each pass."""
+        return [one.images / one.seconds for one in self.passes]
 
     @property
     def wait_fraction(self) -> float:
@@ -130,6 +136,132 @@ class LedgerCount:
 
 
 @dataclass(frozen=True)
+class Check:
+    """One thing that a certificate looked at.
+
+    value, limit: what was found and what is allowed, in the unit that ``words`` names; None where a check
+    has no number. words: what was looked at and what was found, in a sentence.
+    """
+
+    name: str
+    ok: bool
+    words: str
+    value: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Whether a loader does the canonical work.
+
+    comparable: None where it could not be certified, and ``reason`` says why. seconds: what it took to
+    make. cached: it was made by an earlier run.
+    """
+
+    comparable: bool | None
+    checks: tuple[Check, ...] = ()
+    reason: str | None = None
+    seconds: float = 0.0
+    cached: bool = False
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that did not hold."""
+        return tuple(check for check in self.checks if not check.ok)
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What to try next, and the images per second in training that it is predicted to give.
+
+    low, high: between these the rate is predicted to lie, with 95 % confidence where it comes from measured
+    passes. options: the options of ``throughput bench`` that apply it, without the leading dashes; None
+    where it is out of the command's reach. measured: what was then measured (``--check-prediction``).
+    """
+
+    text: str
+    images_per_second: float
+    low: float
+    high: float
+    options: dict[str, str] | None = None
+    measured: Rate | None = None
+
+
+@dataclass(frozen=True)
+class Projection:
+    """How long one epoch of so many images takes at the measured training rate and at its interval's ends.
+
+    low, high: None where one pass shows no spread.
+    """
+
+    images: int
+    seconds: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What limits the training and what to try next, the most promising first.
+
+    overlap_efficiency: 1 where the shorter of loading and computing is hidden behind the longer, 0 where they
+    take turns; None where a phase is missing. stages: seconds of one core, for an image, in each stage of
+    the loader's work, by the stage's name.
+    """
+
+    bottleneck: Bottleneck
+    sentence: str
+    overlap_efficiency: float | None
+    stages: dict[str, float] = field(default_factory=dict)
+    suggestions: tuple[Suggestion, ...] = ()
+    epochs: tuple[Projection, ...] = ()
+
+
+@dataclass(frozen=True)
+class CacheEvidence:
+    """What the page cache held and what the device gave, over all cold or warm passes of a row.
+
+    files_bytes: of all files that hold the data. resident_before: the largest (cold) or smallest (warm)
+    share of them in the page cache when a pass began, 0..1. bytes_read: from the device during the passes;
+    bytes_delivered: encoded bytes of the samples that they delivered. fetch_stall_fraction,
+    preparation_stall_fraction: shares of the cold training time, by differencing with the warm and with
+    the replayed run; None where one of them is missing.
+    """
+
+    mode: Literal["cold", "warm"]
+    files_bytes: int
+    resident_before: float
+    bytes_read: int
+    bytes_delivered: int
+    fetch_stall_fraction: float | None = None
+    preparation_stall_fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two loaders over the rounds that ran both: ``loader``'s rate over ``baseline``'s.
+
+    ratio, low, high: of the paired rates, with its 95 % interval; low and high are None for one pair.
+    """
+
+    loader: str
+    baseline: str
+    phase: PhaseName
+    ratio: float
+    low: float | None
+    high: float | None
+    pairs: int
+
+    @property
+    def words(self) -> Literal["faster", "slower", "not told apart"]:
+        if self.low is not None and self.low > 1:
+            return "faster"
+        if self.high is not None and self.high < 1:
+            return "slower"
+        return "not told apart"
+
+
+@dataclass(frozen=True)
 class Preparation:
     """What a loader wrote before it could read the source, and where.
 
@@ -171,6 +303,14 @@ class Row:
     gpu_memory_bytes: int | None = None
     energy_joules: float | None = None
     ledger: LedgerCount | None = None
+    certificate: Certificate | None = None
+    verdict: Verdict | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds of one core, for an image, in each stage of the loader's work."""
+    load_cpu_utilisation: float | None = None
+    """CPU utilisation while the loader ran alone, 0..1 of the usable cores; likewise for the model."""
+    model_cpu_utilisation: float | None = None
+    cache: CacheEvidence | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -183,13 +323,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """One run of the bench: what it was, where it ran, and a row for each loader."""
+    """One run of the bench: what it was, where it ran, a row for each loader, and how these compare."""
 
     created: str
     command: str
     environment: dict[str, Any]
     work: dict[str, Any]
     rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``--json`` writes, in schema 1."""
@@ -200,6 +341,7 @@ class Results:
             "environment": self.environment,
             "work": self.work,
             "rows": [_row(row) for row in self.rows],
+            "comparisons": [vars(one) | {"words": one.words} for one in self.comparisons],
         }
 
 
@@ -228,9 +370,12 @@ def _row(row: Row) -> dict[str, Any]:
         "gpu_memory_bytes": row.gpu_memory_bytes,
         "energy_joules": row.energy_joules,
         "ledger": _ledger(row.ledger),
-        # No certificate is made and no verdict is drawn yet: null, never a guess.
-        "certificate": None,
-        "verdict": None,
+        "certificate": None if row.certificate is None else asdict(row.certificate),
+        "verdict": None if row.verdict is None else asdict(row.verdict),
+        "stages": row.stages,
+        "load_cpu_utilisation": row.load_cpu_utilisation,
+        "model_cpu_utilisation": row.model_cpu_utilisation,
+        "cache": None if row.cache is None else asdict(row.cache),
         "warnings": list(row.warnings),
     }
 

@@ -26,6 +26,23 @@ class Ratio:
     high: float
 
 
+def rate_interval(rates: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of a rate from a few repeated passes; None for a single one.
+
+    Student's t on the logarithms. With the few passes that anybody waits for, the alternatives claim too
+    much: a bootstrap of three values covers the truth in about 75 % of cases, and so do their smallest and
+    largest as bounds of the median. Student's t holds what it says from two passes on, by being wide.
+    """
+    if len(rates) < 2:
+        return None
+    if min(rates) <= 0:
+        return min(rates), max(rates)  # a pass without a countable image: there is no logarithm
+    logs = [math.log(rate) for rate in rates]
+    half = student_t95(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    centre = statistics.fmean(logs)
+    return math.exp(centre - half), math.exp(centre + half)
+
+
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
     """ours / theirs over pairs that were measured next to each other, with a 95 % interval.
 
