@@ -7,27 +7,32 @@ ahead of the pipeline, so that any source will do and the order of samples is ou
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 from throughput.canonical import epoch_ids
 from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import LoaderError, OptionError, SampleError
-from throughput.loaders.ahead import Ahead, Encoded
+from throughput.loaders.ahead import Ahead, Encoded, encoded_batch, sized
 from throughput.measure.environment import Finding
 from throughput.pixels import render_batch
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
 _INSTALL = "pip install nvidia-dali-cuda120 (or nvidia-dali-cuda130 for drivers of CUDA 13)"
 _BUILDS = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
+
+Stage = Literal["read", "decode", "transform"]
+_STAGES: tuple[Stage, ...] = ("read", "decode", "transform")
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,26 @@ class DaliLoaderFactory(LoaderFactory):
             yield loader
         finally:
             loader.close()
+
+    def stage_seconds(self, work: Work, options: DaliOptions, ids: NDArray[np.int64]) -> dict[str, float]:
+        """By leaving stages out: DALI fuses them, so what a stage adds to a pipeline is what it takes.
+
+        A difference below nothing is noise around nothing, and told as 0.
+        """
+        from throughput.measure.stages import core_seconds
+
+        decode = self.decode(work, options)
+        samples = [int(sample) for sample in ids]
+        images, read_seconds = core_seconds(
+            lambda: [sized(work, sample, work.source.read(sample)) for sample in samples]
+        )
+        whole = encoded_batch(work, 0, ids, images)
+        spent = [_pipeline_seconds(work, options, decode, whole, last) / len(ids) for last in _STAGES]
+        return {
+            "read": read_seconds / len(ids) + spent[0],
+            "decode": max(0.0, spent[1] - spent[0]),
+            "transform": max(0.0, spent[2] - spent[1]),
+        }
 
 
 class _DaliLoader(Loader):
@@ -182,7 +207,9 @@ def _build(
     options: DaliOptions,
     decode: Literal["cpu", "gpu"],
     next_inputs: Callable[[], tuple[Any, ...]],
+    last: Stage = "transform",
 ) -> Any:
+    """A pipeline, built, that does the work up to and with the stage ``last``."""
     from nvidia.dali import fn, pipeline_def, types
 
     on_gpu = decode == "gpu"
@@ -205,6 +232,8 @@ def _build(
             no_copy=not on_gpu,
             dtype=[types.UINT8, types.INT32, types.INT32, types.FLOAT, types.FLOAT],
         )
+        if last == "read":
+            return encoded, start, shape, resize_from, resize_to
         images = fn.decoders.image_slice(
             encoded,
             start=start,
@@ -219,6 +248,8 @@ def _build(
                 else {"device": "cpu"}
             ),
         )
+        if last == "decode":
+            return images, resize_from, resize_to
         # A region whose end lies left of its start comes out mirrored.
         return fn.resize(
             images,
@@ -232,6 +263,36 @@ def _build(
     built = pipeline()
     built.build()
     return built
+
+
+def _pipeline_seconds(
+    work: Work, options: DaliOptions, decode: Literal["cpu", "gpu"], images: Encoded, last: Stage
+) -> float:
+    """Seconds that a pipeline up to and with ``last`` takes for ``images``: CPU time, or the GPU's.
+
+    One batch, by one thread; the second run counts, for the first one makes room.
+    """
+    import torch
+
+    regions = images.regions
+    inputs = (images.data, regions.start, regions.shape, regions.resize_from, regions.resize_to)
+    one_by_one = replace(options, prefetch=1)
+    alone = replace(work, workers=1, batch_size=len(images.ids))
+    pipeline = _build(alone, one_by_one, decode, lambda: inputs, last)
+    clock = time.perf_counter if decode == "gpu" else time.process_time
+
+    def run() -> float:
+        begin = clock()
+        pipeline.run()
+        if decode == "gpu":
+            torch.cuda.synchronize(work.device)
+        return clock() - begin
+
+    try:
+        run()
+        return run()
+    finally:
+        getattr(pipeline, "_shutdown", lambda: None)()  # as in close()
 
 
 def _device_index(work: Work) -> int:

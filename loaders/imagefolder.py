@@ -44,6 +44,12 @@ class TorchvisionLoaderFactory(LoaderFactory):
         finally:
             loader.close()
 
+    def stage_seconds(self, work: Work, options: WorkerOptions, ids: NDArray[np.int64]) -> dict[str, float]:  # noqa: ARG002 - part of the contract
+        """What a worker does with ``ids``."""
+        from throughput.measure.stages import render_stage_seconds
+
+        return render_stage_seconds(work, ids, lambda: [work.source.read(int(sample)) for sample in ids])
+
 
 class _Images:
     """A map-style dataset whose items are whole batches, keyed by (epoch, ids)."""

@@ -80,6 +80,24 @@ class WebDatasetLoaderFactory(LoaderFactory):
         finally:
             loader.close()
 
+    def stage_seconds(
+        self,
+        work: Work,
+        options: WebDatasetOptions,  # noqa: ARG002 - part of the contract
+        ids: NDArray[np.int64],
+    ) -> dict[str, float]:
+        """What a worker does with as many samples as there are ``ids``, those that it would read first."""
+        from throughput.measure.stages import render_stage_seconds
+
+        source = work.source
+        assert isinstance(source, ShardSource), "prepare() has packed it"
+        runs = epoch_runs(work, source, 0)
+        first = [int(sample) for run in runs for sample in run.ids][: len(ids)]
+        samples = (data for run in runs for _, data in read_run(source, run))
+        return render_stage_seconds(
+            work, np.array(first, np.int64), lambda: list(islice(samples, len(first)))
+        )
+
 
 class _Run(NamedTuple):
     """A stretch of one shard that one worker decodes: its ids, (M,) int64, in the order of the file."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import shutil
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from throughput.contracts import Report
-from throughput.results import Phase, Results, Row
+from throughput.reports.notes import notes, rate, short
+from throughput.results import Results, Row
 
 NOTHING = "-"
 
@@ -24,7 +24,7 @@ class TableReport(Report):
     def render(self, results: Results) -> str:
         """Plain text; colours are left to whoever prints to a terminal."""
         table = Table()
-        rows = [(row.loader, *_cells(row)) for row in sorted(results.rows, key=_rank, reverse=True)]
+        rows = [(_name(row), *_cells(row)) for row in sorted(results.rows, key=_rank, reverse=True)]
         for place, column in enumerate(zip(("loader", "decode", *_HEADINGS), *rows, strict=True)):
             # Where all does not fit, cells wrap; a word or number is never cut.
             longest = max(len(word) for cell in column for word in cell.split())
@@ -36,7 +36,7 @@ class TableReport(Report):
         console = Console(file=io.StringIO(), width=width, markup=False, emoji=False)
         console.print(Text(_title(results)), soft_wrap=True)
         console.print(table, crop=False)
-        for line in _notes(results):
+        for line in notes(results):
             console.print(Text(line), soft_wrap=True)
         text = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO from above
         return "\n".join(line.rstrip() for line in text.rstrip().splitlines())
@@ -52,28 +52,34 @@ _HEADINGS = (
     "CPU",
     "memory\nGB",
     "top-1",
+    "verdict",
 )
-
-
-def _short(path: str) -> str:
-    """A path below the home folder as a shell would write it."""
-    home = f"{Path.home()}/"
-    return f"~/{path.removeprefix(home)}" if path.startswith(home) else path
 
 
 def _title(results: Results) -> str:
     work = results.work
     return (
         f"{work['train_images']:,} images ({work['val_images']:,} more held out) of "
-        f"{_short(work['source'])}, {work['image_size']} px, batch {work['batch_size']}, "
+        f"{short(work['source'])}, {work['image_size']} px, batch {work['batch_size']}, "
         f"{work['model']} in {work['compute_dtype']} on {work['device']}, {work['workers']} workers"
     )
 
 
-def _rank(row: Row) -> tuple[bool, float]:
-    """Fastest in training first; what was not measured last."""
+def _rank(row: Row) -> tuple[bool, bool, float]:
+    """Fastest in training first; below them what is not comparable, and last what was not measured."""
     phase = row.train or row.load or row.model
-    return row.status == "ok", phase.images_per_second.median if phase else 0.0
+    return row.status == "ok", _may_be_compared(row), phase.images_per_second.median if phase else 0.0
+
+
+def _may_be_compared(row: Row) -> bool:
+    return row.certificate is None or row.certificate.comparable is not False
+
+
+def _name(row: Row) -> str:
+    if row.status != "ok" or row.certificate is None or row.certificate.comparable:
+        return row.loader
+    stamp = "not certified" if row.certificate.comparable is None else "NOT COMPARABLE"
+    return f"{row.loader}\n{stamp}"
 
 
 def _cells(row: Row) -> list[str]:
@@ -81,66 +87,18 @@ def _cells(row: Row) -> list[str]:
         return [row.status, *[NOTHING] * len(_HEADINGS)]
     return [
         row.decode or NOTHING,
-        _rate(row.load),
-        _rate(row.model),
-        _rate(row.train),
+        rate(row.load),
+        rate(row.model),
+        rate(row.train),
         _percent(row.share_of_ceiling),
         _percent(row.train.wait_fraction if row.train else None),
         _percent(row.gpu_utilisation),
         _percent(row.cpu_utilisation),
         NOTHING if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e9:.1f}",
         _percent(row.accuracy, digits=1),
+        NOTHING if row.verdict is None else row.verdict.bottleneck,
     ]
-
-
-def _rate(phase: Phase | None) -> str:
-    """The median, and half the span of the passes where there were several."""
-    if phase is None:
-        return NOTHING
-    rate = phase.images_per_second
-    if rate.low is None or rate.high is None:
-        return f"{rate.median:,.0f}"
-    return f"{rate.median:,.0f} ±{(rate.high - rate.low) / 2:,.0f}"
 
 
 def _percent(share: float | None, digits: int = 0) -> str:
     return NOTHING if share is None else f"{100 * share:.{digits}f}%"
-
-
-def _notes(results: Results) -> list[str]:
-    """What a reader must know to trust, or not to trust, a row."""
-    notes = []
-    for row in results.rows:
-        if row.status != "ok":
-            notes.append(f"{row.loader}: {row.status}: {row.reason}")
-            continue
-        if row.prepare is not None and row.prepare.folder is not None:
-            cost = f"in {row.prepare.seconds:.1f} s" if row.prepare.seconds else "by an earlier run"
-            notes.append(
-                f"{row.loader}: reads a copy of {row.prepare.bytes / 1e6:,.0f} MB, "
-                f"packed {cost} into {_short(row.prepare.folder)}"
-            )
-        if row.ledger is not None:
-            notes.append(f"{row.loader}: {_counted(row)}")
-        if row.accuracy is not None and row.train_images is not None:
-            notes.append(
-                f"{row.loader}: top-1 of {results.work['val_images']:,} held-out images "
-                f"after training on {row.train_images:,}"
-            )
-        if row.accuracy is None and row.accuracy_reason is not None:
-            notes.append(f"{row.loader}: no accuracy: {row.accuracy_reason}")
-    return notes
-
-
-def _counted(row: Row) -> str:
-    assert row.ledger is not None
-    worst = row.ledger.worst
-    complete = sum(epoch.complete for epoch in row.ledger.epochs)
-    if row.ledger.exact and complete:
-        return f"every one of {worst.expected:,} images exactly once in each of {complete} epochs"
-    if row.ledger.exact:
-        return f"no epoch was finished; {worst.unique:,} of {worst.expected:,} images came, none twice"
-    return (
-        f"MISCOUNTED: in epoch {worst.epoch}, of {worst.expected:,} images {worst.missing or 0:,} missing, "
-        f"{worst.duplicate:,} duplicate, {worst.unexpected:,} unexpected"
-    )

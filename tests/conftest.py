@@ -61,5 +61,5 @@ def small() -> tuple[str, ...]:
     """Options of a bench that is over at once."""
     return (
         "--size=32", "--batch=8", "--workers=2", "--steps=2", "--repeats=2", "--model=cnn_small",
-        "--device=cpu",
+        "--device=cpu", "--no-certificate",
     )  # fmt: skip

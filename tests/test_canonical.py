@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,6 +45,9 @@ class Numbered(Source):
         raise NotImplementedError
 
     def encoded_bytes(self) -> int:
+        raise NotImplementedError
+
+    def files(self) -> tuple[Path, ...]:
         raise NotImplementedError
 
 

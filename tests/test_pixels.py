@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,9 @@ class Encoded(Source):
 
     def encoded_bytes(self) -> int:
         return sum(map(len, self.images))
+
+    def files(self) -> tuple[Path, ...]:
+        return ()
 
 
 def encode(image: Image.Image, kind: str = "PNG", **settings: Any) -> bytes:

@@ -58,6 +58,24 @@ class Plain(Report):
 
 def several():
     return 1
+
+
+seven = 7
+
+
+def wagon(num_classes, channels):
+    return ("wagon", num_classes, channels)
+
+
+class Bicycles(Sedans):
+    def names(self):
+        return ("bicycle",)
+
+    def build(self, name, num_classes, channels):
+        return (name, num_classes, channels)
+
+
+number = 3
 """
 
 Register = Callable[..., None]
@@ -119,7 +137,7 @@ def test_a_loader_is_imported_from_the_current_directory(plug_ins: str, attribut
         ("nowhere.at.all:Loader", "No module named 'nowhere'"),
         ("some_plug_ins:Stones", "Stones"),
         ("some_plug_ins:Sedans", "not a LoaderFactory"),
-        ("some_plug_ins:several", "not a LoaderFactory"),
+        ("some_plug_ins:seven", "not a LoaderFactory"),
         ("wrong_plug_in:Loader", "library_that_is_not_there"),
         ("some_plug_ins:", "some_plug_ins"),
         (":Loader", "Empty module name"),
@@ -179,6 +197,28 @@ def test_many_models_are_not_all_in_the_message(register: Register, monkeypatch:
     monkeypatch.setattr(registry, "LISTED_NAMES", 1)
     with pytest.raises(UnknownNameError, match="throughput list --models"):
         registry.load_model_family_for("bus")
+
+
+@pytest.mark.parametrize(("attribute", "built"), [("wagon", "wagon"), ("Bicycles", "bicycle")])
+def test_a_model_is_built_by_what_is_pointed_at(plug_ins: str, attribute: str, built: str) -> None:
+    name = f"{plug_ins}:{attribute}"
+    family = registry.load_model_family_for(name)
+    assert family.names() == (name,)
+    assert family.build(name, 7, 3) == (built, 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "told"),
+    [
+        ("number", "is not a callable"),
+        ("nothing", "cannot load the model"),
+        ("Sedans", r"has 2 models \(sedan, coupe\)"),
+        ("Trucks", "pip install not-a-module"),
+    ],
+)
+def test_a_model_that_cannot_be_pointed_at_says_why(plug_ins: str, attribute: str, told: str) -> None:
+    with pytest.raises(UnknownNameError, match=told):
+        registry.load_model_family_for(f"{plug_ins}:{attribute}")
 
 
 def test_a_report_loads(register: Register) -> None:

@@ -1,4 +1,4 @@
-"""The two things to call from Python: ``open_loader`` to train with, ``bench`` to measure."""
+"""What to call from Python: ``open_loader`` to train with, ``certify`` to prove, ``bench`` to measure."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ from throughput.choices import (
     choose_work,
     require_counts,
 )
-from throughput.contracts import Batch, LoaderFactory, Progress, Split, Work, no_progress
+from throughput.contracts import Batch, LoaderFactory, Progress, Split, Work, no_progress, require_count
 from throughput.errors import OptionError, UnknownNameError
 from throughput.measure.budget import Budget
 from throughput.measure.environment import environment
-from throughput.measure.plan import PHASES, Plan, describe_work, require_phases
-from throughput.measure.run import measure
+from throughput.measure.judge import IMAGENET_IMAGES, Possible, judge
+from throughput.measure.nursery import Nursery
+from throughput.measure.plan import PHASES, CacheMode, Certification, Plan, describe_work, require_phases
+from throughput.measure.prediction import check_first_suggestion
+from throughput.measure.rounds import measure_rounds
+from throughput.measure.run import certify as run_certification
 from throughput.options import build_options
 from throughput.registry import load_loader, loader_names, missing_requirements
-from throughput.results import Results, Row
+from throughput.results import Certificate, Results, Row
+
+UNCERTIFIED = Certificate(None, reason="its certificate was left out on request")
 
 
 @dataclass(frozen=True)
@@ -110,29 +116,37 @@ def bench(
     compile: bool = False,
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    cache: CacheMode = "any",
+    certified: bool = True,
+    recertify: bool = False,
+    project_images: int = IMAGENET_IMAGES,
+    check_prediction: bool = False,
     label_field: str | None = None,
     allow_pipe: bool = False,
     progress: Progress = no_progress,
-    on_row: Callable[[Results], None] = lambda _: None,
+    on_results: Callable[[Results], None] = lambda _: None,
 ) -> Results:
-    """Measure loaders by name, each in a fresh process, and return what the command prints.
+    """Certify and measure loaders by name, and return what the command prints.
 
-    ``options`` holds each loader's own by loader name. ``on_row`` is told the results so far after each
-    row. Raises a ThroughputError where nothing can be started; a loader that cannot run here, or
-    fails, is a row that says why.
+    The loaders run in ``repeats`` interleaved rounds, each time in a fresh process. ``options`` holds each
+    loader's own by loader name. ``certified`` False leaves the certificates out, and the rows say so.
+    ``on_results`` is told the results so far after each block. Raises a ThroughputError where
+    nothing can be started; a loader that cannot run here, or fails, is a row that says why.
     """
+    import torch
+
+    from throughput.training.precision import choose_dtype
+
     names = chosen_loaders(loaders)
-    factories = {name: factory for name in names if (factory := _loaded(name)) is not None}
-    unknown = set(options or {}) - set(names)
-    if unknown:
-        raise OptionError(f"options for {', '.join(sorted(unknown))}, which is not among {', '.join(names)}")
-    for name, factory in factories.items():
-        build_options(factory, (options or {}).get(name, {}))
+    _require_options(names, options or {})
     budget = Budget(seconds=seconds, steps=steps, repeats=repeats)
     # Before the source, which may take minutes to scan or make, whatever can be known to be wrong.
     chosen_model = choose_model(model, str(choose_device(device)))
     require_phases(phases)
     require_counts(batch_size=batch_size, image_size=image_size, workers=workers)
+    require_count("project_images (--project-images)", project_images)
+    if check_prediction and set(phases) != set(PHASES):
+        raise OptionError(f"--check-prediction needs all of --phases {','.join(PHASES)}")
     source = choose_source(data, label_field, allow_pipe, progress)
     work = choose_work(
         source,
@@ -152,22 +166,121 @@ def bench(
             phases=tuple(phases),  # type: ignore[arg-type] # Plan checks the names
             budget=budget,
             compile=compile,
+            cache=cache,
         )
         for name in names
     ]
-    results = Results(
+    blank = Results(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(sys.argv),
         environment=environment(),
         work=describe_work(plans[0]),
         rows=(),
     )
-    rows: list[Row] = []
-    for plan in plans:
-        rows.append(measure(plan, progress))
-        results = replace(results, rows=tuple(rows))
-        on_row(results)
+    possible = Possible(
+        choose_dtype("auto", torch.device(work.device)), _decoding_on_the_gpu(work), project_images
+    )
+    with Nursery() as nursery:
+        certificates = [
+            _certificate(nursery, plan, data is not None, recertify, progress) if certified else UNCERTIFIED
+            for plan in plans
+        ]
+
+        def results_of(rows: Sequence[Row | None]) -> Results:
+            judged = [
+                replace(row, certificate=certificate)
+                for row, certificate in zip(rows, certificates, strict=True)
+                if row is not None
+            ]
+            return judge(replace(blank, rows=tuple(judged)), possible)
+
+        results = results_of(
+            measure_rounds(plans, nursery, progress, lambda rows: on_results(results_of(rows)))
+        )
+        if check_prediction:
+            results = check_first_suggestion(results, plans, nursery, progress)
+    on_results(results)
     return results
+
+
+def certify(
+    loaders: str | Sequence[str] = "all",
+    data: Data = None,
+    *,
+    batch_size: int | None = None,
+    image_size: int = 224,
+    workers: int | str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    recertify: bool = False,
+    label_field: str | None = None,
+    allow_pipe: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[tuple[str, Certificate], ...]:
+    """Certify loaders by name, each in a fresh process: (name, certificate) in their order.
+
+    Where ``data`` is given, the loaders are certified on its held-out images as well. Raises a
+    ThroughputError where nothing can be started.
+    """
+    names = chosen_loaders(loaders)
+    _require_options(names, options or {})
+    choose_device(device)
+    require_counts(batch_size=batch_size, image_size=image_size, workers=workers)
+    source = choose_source(data, label_field, allow_pipe, progress)
+    work = choose_work(
+        source,
+        batch_size=batch_size,
+        image_size=image_size,
+        workers=workers,
+        precision=precision,
+        device=device,
+        seed=seed,
+    )
+    with Nursery() as nursery:
+        return tuple(
+            (
+                name,
+                _certificate(
+                    nursery,
+                    Plan(name, work, "", dict((options or {}).get(name, {}))),
+                    data is not None,
+                    recertify,
+                    progress,
+                ),
+            )
+            for name in names
+        )
+
+
+def _certificate(
+    nursery: Nursery, plan: Plan, data: bool, recertify: bool, progress: Progress
+) -> Certificate:
+    progress(f"certifying {plan.loader}", 0, None)
+    task = Certification(plan.loader, plan.options, plan.work, data, recertify)
+    return run_certification(nursery, task, progress)
+
+
+def _decoding_on_the_gpu(work: Work) -> tuple[str, ...]:
+    """Registered loaders that would decode on the GPU, and can here."""
+    found = []
+    for name in loader_names():
+        factory = _loaded(name)
+        if factory is None or missing_requirements(factory) or factory.why_not(work):
+            continue
+        if factory.decode(work, build_options(factory, {})) == "gpu":
+            found.append(name)
+    return tuple(found)
+
+
+def _require_options(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
+    factories = {name: factory for name in names if (factory := _loaded(name)) is not None}
+    unknown = set(options) - set(names)
+    if unknown:
+        raise OptionError(f"options for {', '.join(sorted(unknown))}, which is not among {', '.join(names)}")
+    for name, factory in factories.items():
+        build_options(factory, options.get(name, {}))
 
 
 def chosen_loaders(loaders: str | Sequence[str]) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def choose_work(
         image_size=image_size,
         batch_size=batch_size,
         compute_dtype=choose_dtype(precision, chosen_device),
-        workers=_choose_workers(workers),
+        workers=choose_workers(workers),
         device=str(chosen_device),
         seed=seed,
         rank=rank,
@@ -111,10 +111,11 @@ def require_counts(*, batch_size: int | None, image_size: int, workers: int | st
     if batch_size is not None:
         require_count("batch_size (--batch)", batch_size)
     require_count("image_size (--size)", image_size)
-    require_count("workers (--workers)", _choose_workers(workers))
+    require_count("workers (--workers)", choose_workers(workers))
 
 
-def _choose_workers(workers: int | str) -> int:
+def choose_workers(workers: int | str) -> int:
+    """A number of workers; ``auto``: the usable cores. Raises OptionError."""
     if workers == "auto":
         return usable_cores()
     try:

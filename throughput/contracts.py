@@ -9,11 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from throughput.errors import OptionError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
@@ -30,12 +32,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """Channel standard deviations of ImageNet in 0..1, as torchvision's reference weights use them."""
 
 
+UNKNOWN_ID = -2
+"""The id of each sample of a pipeline that does not tell ids: it all counts, and there is no ledger."""
+
+
 class Batch(NamedTuple):
     """What a loader yields.
 
     images: (N, C, S, S), RGB or grey; uint8 in 0..255, or floating and normalised; on host or device.
     labels: (N,) int64 classes.
-    ids: (N,) int64, each sample's place in its source: what the ledger counts. On the host.
+    ids: (N,) int64, each sample's place in its source: what the ledger counts. On the host. -1 marks
+    filler; UNKNOWN_ID, for every sample or for none, a pipeline that does not tell.
     """
 
     images: Tensor
@@ -82,6 +89,10 @@ class Source(ABC):
     @abstractmethod
     def encoded_bytes(self) -> int:
         """Bytes of all encoded images together."""
+
+    @abstractmethod
+    def files(self) -> tuple[Path, ...]:
+        """The files that hold the encoded images, each once."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,10 @@ class Work:
 
 
 class Loader(ABC):
-    """An open pipeline over one split of one source (of this rank's share of it)."""
+    """An open pipeline over one split of one source (of this rank's share of it).
+
+    samples_per_epoch: 0 where a user's own pipeline does not tell.
+    """
 
     samples_per_epoch: int
 
@@ -203,13 +217,15 @@ class LoaderFactory(ABC):
     """One line for ``throughput list``."""
     ceiling: bool = False
     """True for a loader that repeats samples on purpose, to show a limit: no ledger, no rank."""
+    takes_work: bool = True
+    """False for a pipeline that reads what it likes: no val split, no certificate, ids of its own."""
 
     def why_not(self, work: Work) -> str | None:  # noqa: ARG002 - part of the contract
         """A reason why this work cannot be done here (the row is skipped), or None."""
         return None
 
-    def decode(self, work: Work, options: Any) -> Literal["cpu", "gpu"]:  # noqa: ARG002 - part of the contract
-        """Where the JPEGs are decoded."""
+    def decode(self, work: Work, options: Any) -> Literal["cpu", "gpu"] | None:  # noqa: ARG002 - part of the contract
+        """Where the JPEGs are decoded; None where nobody can know."""
         return "cpu"
 
     def prepare(self, work: Work, options: Any, progress: Progress = no_progress) -> Prepared:  # noqa: ARG002 - part of the contract
@@ -219,6 +235,19 @@ class LoaderFactory(ABC):
     @abstractmethod
     def open(self, work: Work, options: Any) -> AbstractContextManager[Loader]:
         """Start the pipeline; leaving the context ends its processes and threads."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A loader factory that can tell where its time goes. Asked for by ``isinstance``."""
+
+    def stage_seconds(self, work: Work, options: Any, ids: NDArray[np.int64]) -> dict[str, float]:
+        """Seconds of one core, for an image, in each stage of making raw batches of train epoch 0.
+
+        By the stage's name: some of read, decode, transform, collate, in this order, by running the
+        loader's own code, in one thread, on samples of which ``ids`` (N,) tells at least the number.
+        ``work`` is as ``prepare`` returned it. Where the GPU decodes, seconds of the GPU.
+        """
 
 
 class ModelFamily(ABC):

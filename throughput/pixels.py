@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from throughput.canonical import centre_crop, draw_boxes
+from throughput.canonical import Boxes, centre_crop, draw_boxes
 from throughput.contracts import Work
 from throughput.errors import SampleError
 
@@ -34,23 +34,12 @@ def render_batch(
     if out is None:
         out = np.empty((len(ids), size, size, work.channels), np.uint8)
     images = [open_image(work, int(sample), data) for sample, data in zip(ids, encoded, strict=True)]
-    boxes = None
-    if work.split == "train":
-        heights = np.array([image.height for image in images], np.int64)
-        widths = np.array([image.width for image in images], np.int64)
-        boxes = draw_boxes(work, epoch, ids, heights, widths)
+    boxes = boxes_of(work, epoch, ids, images)
     images.reverse()
     for place, sample in enumerate(ids):
         # Popping frees each decoded image before the next one is decoded: a whole batch of them is large.
         image = decode_image(work, int(sample), images.pop())
-        if boxes is None:
-            out[place] = _centre(image, size)
-        else:
-            top, left = int(boxes.top[place]), int(boxes.left[place])
-            box = (left, top, left + int(boxes.width[place]), top + int(boxes.height[place]))
-            # Cropped first: resize(box=...) would let pixels from beyond the crop into its edges.
-            pixels = _pixels(image.crop(box).resize((size, size), Image.Resampling.BILINEAR))
-            out[place] = pixels[:, ::-1] if boxes.mirror[place] else pixels
+        out[place] = transform_image(work, image, boxes, place)
     return out
 
 
@@ -80,6 +69,27 @@ def decode_image(work: Work, sample_id: int, image: Image.Image) -> Image.Image:
         return image.convert(mode)
     except Exception as error:
         raise SampleError(work.source.describe(sample_id), f"the image is damaged: {error}") from error
+
+
+def boxes_of(work: Work, epoch: int, ids: NDArray[np.int64], images: Sequence[Image.Image]) -> Boxes | None:
+    """The train crops of opened images; None for ``val``, whose crop is a matter of the image's size."""
+    if work.split == "val":
+        return None
+    heights = np.array([image.height for image in images], np.int64)
+    widths = np.array([image.width for image in images], np.int64)
+    return draw_boxes(work, epoch, ids, heights, widths)
+
+
+def transform_image(work: Work, image: Image.Image, boxes: Boxes | None, place: int) -> NDArray[np.uint8]:
+    """Crop, resize and mirror the image at ``place`` of its batch: (S, S, C) uint8, perhaps a view."""
+    size = work.image_size
+    if boxes is None:
+        return _centre(image, size)
+    top, left = int(boxes.top[place]), int(boxes.left[place])
+    box = (left, top, left + int(boxes.width[place]), top + int(boxes.height[place]))
+    # Cropped first: resize(box=...) would let pixels from beyond the crop into its edges.
+    pixels = _pixels(image.crop(box).resize((size, size), Image.Resampling.BILINEAR))
+    return pixels[:, ::-1] if boxes.mirror[place] else pixels
 
 
 def _centre(image: Image.Image, size: int) -> NDArray[np.uint8]:

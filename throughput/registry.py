@@ -9,16 +9,19 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from functools import reduce
+from functools import partial, reduce
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from throughput.contracts import LoaderFactory, ModelFamily, Report, Requirement
 from throughput.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 LOADERS = "throughput.loaders"
 MODELS = "throughput.models"
@@ -66,15 +69,29 @@ def load_loader(name: str) -> LoaderFactory:
     """The loader of that name, or the one that ``package.module:attribute`` points at.
 
     The second form needs no registration; the current directory can be imported from, as with
-    ``python -m``. Raises UnknownNameError.
+    ``python -m``. What it points at is a LoaderFactory, or a pipeline of the user's own: see
+    ``throughput.own_pipeline``. Raises UnknownNameError; OptionError for a callable that cannot be called.
     """
     if ":" not in name:
         registered: LoaderFactory = _load(_choose(LOADERS, "loader", name), "loader", LoaderFactory)
         return registered
-    if not {"", str(Path.cwd())} & set(sys.path):
-        sys.path.insert(0, str(Path.cwd()))
-    pointed_at: LoaderFactory = _load(EntryPoint(name, name, LOADERS), "loader", LoaderFactory)
-    return pointed_at
+    _let_import_from_here()
+    entry = EntryPoint(name, name, LOADERS)
+    target = _target(entry, "loader")
+    if isinstance(target, LoaderFactory) or _is_factory_class(target):
+        pointed_at: LoaderFactory = _load(entry, "loader", LoaderFactory)
+        return pointed_at
+    from throughput.own_pipeline import OwnPipelineFactory, can_be_a_pipeline
+
+    if not can_be_a_pipeline(target):
+        raise UnknownNameError(
+            f"the loader {name!r} is not a LoaderFactory, nor a callable that returns an iterable of batches"
+        )
+    return OwnPipelineFactory(name, target)
+
+
+def _is_factory_class(target: object) -> bool:
+    return isinstance(target, type) and issubclass(target, LoaderFactory)
 
 
 def load_model_family(name: str) -> ModelFamily:
@@ -92,9 +109,13 @@ def load_report(name: str) -> Report:
 def load_model_family_for(model_name: str) -> ModelFamily:
     """The first family that has a model of that name.
 
+    ``package.module:attribute`` needs no registration: a callable (num_classes, channels) -> Module, or a
+    family of one model. What it points at comes as a family whose one model has that name.
     A family that lacks a library or cannot be loaded is passed over, and named in the
     UnknownNameError if no other has the model.
     """
+    if ":" in model_name:
+        return _pointed_at_model(model_name)
     known: list[str] = []
     passed_over: list[str] = []
     for family_name in model_families():
@@ -108,6 +129,40 @@ def load_model_family_for(model_name: str) -> ModelFamily:
             return family
         known.extend(names)
     raise UnknownNameError("; ".join([_unknown("model", model_name, known), *passed_over]))
+
+
+class _OneModel(ModelFamily):
+    """A family of one model, built by calling ``make`` with the numbers of classes and of channels."""
+
+    def __init__(self, name: str, make: Callable[[int, int], Module]) -> None:
+        self._name = name
+        self._make = make
+
+    def names(self) -> tuple[str, ...]:
+        return (self._name,)
+
+    def build(self, name: str, num_classes: int, channels: int) -> Module:  # noqa: ARG002 - there is one model
+        return self._make(num_classes, channels)
+
+
+def _pointed_at_model(name: str) -> ModelFamily:
+    _let_import_from_here()
+    target = _target(EntryPoint(name, name, MODELS), "model")
+    if isinstance(target, type) and issubclass(target, ModelFamily):
+        target = target()
+    if not isinstance(target, ModelFamily):
+        if not callable(target):
+            raise UnknownNameError(
+                f"the model {name!r} is not a callable (num_classes, channels) -> Module, but {target!r}"
+            )
+        return _OneModel(name, target)
+    models = family_model_names(name, target)
+    if len(models) != 1:
+        raise UnknownNameError(
+            f"the model family {name!r} has {len(models)} models ({', '.join(models)}): "
+            "point at a callable (num_classes, channels) -> Module that builds one of them"
+        )
+    return _OneModel(name, partial(target.build, models[0]))
 
 
 def family_model_names(name: str, family: ModelFamily) -> tuple[str, ...]:
@@ -165,17 +220,33 @@ def _choose(group: str, kind: str, name: str) -> EntryPoint:
 
 
 def _load(entry: EntryPoint, kind: str, contract: type[Any]) -> Any:
-    module, _, attribute = entry.value.partition(":")
+    target = _target(entry, kind)
     try:
-        target: Any = reduce(getattr, attribute.split("."), importlib.import_module(module))
         plug_in = target() if isinstance(target, type) else target
     except Exception as error:  # a plug-in's code may fail in any way
-        raise UnknownNameError(
-            f"cannot load the {kind} {entry.name!r} from {entry.value}: {_cause(error)}"
-        ) from error
+        raise UnknownNameError(_not_loaded(entry, kind, error)) from error
     if not isinstance(plug_in, contract):
         raise UnknownNameError(f"the {kind} {entry.name!r}: {entry.value} is not a {contract.__name__}")
     return plug_in
+
+
+def _target(entry: EntryPoint, kind: str) -> Any:
+    """What the entry point names, as it is."""
+    module, _, attribute = entry.value.partition(":")
+    try:
+        return reduce(getattr, attribute.split("."), importlib.import_module(module))
+    except Exception as error:  # a plug-in's code may fail in any way
+        raise UnknownNameError(_not_loaded(entry, kind, error)) from error
+
+
+def _not_loaded(entry: EntryPoint, kind: str, error: Exception) -> str:
+    return f"cannot load the {kind} {entry.name!r} from {entry.value}: {_cause(error)}"
+
+
+def _let_import_from_here() -> None:
+    """Let the current directory be imported from, as with ``python -m``."""
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:

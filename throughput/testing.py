@@ -1,19 +1,19 @@
-"""For tests: a fake loader to measure with, and the contract that any loader's tests can inherit.
+"""For tests: a fake loader and a fake model, and the contract that any loader's tests can inherit.
 
     from throughput.testing import LoaderContract
 
     class TestMyLoader(LoaderContract):
         factory = MyLoaderFactory()
 
-``throughput.testing:FakeLoaderFactory`` is a loader name that ``throughput bench`` takes.
+``throughput.testing:FakeLoaderFactory`` is a loader name that ``throughput bench`` takes, and
+``throughput.testing:sleep_50ms`` a model name: ``throughput/fake.py`` tells what they do.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,57 +24,31 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from throughput.canonical import epoch_batches, epoch_ids
 from throughput.contracts import Batch, Loader, LoaderFactory, Source, Split, Work
+from throughput.fake import (
+    FakeLoaderFactory,
+    FakeOptions,
+    SleepingModel,
+    sleep_10ms,
+    sleep_50ms,
+    sleep_200ms,
+)
 from throughput.measure.feed import Feed
 from throughput.pixels import render_batch
 from throughput.sources import open_source
 from throughput.sources.pack import pack
 
-
-@dataclass(frozen=True)
-class FakeOptions:
-    """batch_seconds: slept before each batch. drop, repeat: samples lost and doubled in every epoch."""
-
-    batch_seconds: float = 0.0
-    drop: int = 0
-    repeat: int = 0
-
-
-class FakeLoaderFactory(LoaderFactory):
-    """Black images at a chosen speed, with the faults that a ledger must find."""
-
-    name = "fake"
-    about = "black images at a chosen speed, for tests"
-    Options = FakeOptions
-
-    @contextmanager
-    def open(self, work: Work, options: FakeOptions) -> Iterator[Loader]:
-        """Nothing is started."""
-        yield _FakeLoader(work, options)
-
-
-class _FakeLoader(Loader):
-    def __init__(self, work: Work, options: FakeOptions) -> None:
-        self._work = work
-        self._options = options
-        self.samples_per_epoch = len(epoch_ids(work, 0))
-        size = work.image_size
-        self._images = torch.zeros((work.batch_size, size, size, work.channels), dtype=torch.uint8)
-
-    def epoch(self, index: int) -> Iterator[Batch]:
-        work, options = self._work, self._options
-        for place, ids in enumerate(epoch_batches(work, index)):
-            if options.batch_seconds:
-                time.sleep(options.batch_seconds)
-            if place == 0 and (options.drop or options.repeat):
-                ids = np.concatenate([ids[options.drop :], ids[options.drop :][: options.repeat]])  # noqa: PLW2901 - the fault
-                images = self._images.new_zeros((len(ids), *self._images.shape[1:]))
-            else:
-                images = self._images[: len(ids)]
-            labels = torch.from_numpy(work.source.labels[ids])
-            yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
-
+__all__ = [
+    "CLASS_COLOURS",
+    "FakeLoaderFactory",
+    "FakeOptions",
+    "LoaderContract",
+    "SleepingModel",
+    "sleep_10ms",
+    "sleep_50ms",
+    "sleep_200ms",
+    "write_contract_images",
+]
 
 CLASS_COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 50), "red": (230, 30, 40)}
 """Class folders of the contract's images, and their mean colour: a swapped channel shows."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
+from throughput.contracts import UNKNOWN_ID
+from throughput.errors import LoaderError
 from throughput.measure.ledger import Ledger
 from throughput.results import EpochCount, LedgerCount
 
@@ -126,3 +129,40 @@ def test_nothing_expected_and_nothing_delivered_is_exact() -> None:
 
 def test_before_any_epoch_there_is_nothing_to_tell() -> None:
     assert Ledger(EXPECTED).count().epochs == ()
+
+
+def test_of_ids_that_are_not_known_all_count_and_there_is_no_ledger() -> None:
+    ledger = Ledger(EXPECTED)
+    ledger.begin(0)
+    assert ledger.known
+    assert [ledger.add(np.full(3, UNKNOWN_ID)) for _ in range(5)] == [3] * 5
+    ledger.end()
+    ledger.begin(1)
+    assert not ledger.known
+    assert ledger.count().epochs == ()
+
+
+@pytest.mark.parametrize(
+    "batches", [[[0, UNKNOWN_ID]], [[0], [UNKNOWN_ID]], [[UNKNOWN_ID], [0]], [[-1, UNKNOWN_ID]]]
+)
+def test_ids_that_are_known_of_some_samples_only_are_an_error(batches: list[list[int]]) -> None:
+    ledger = Ledger(EXPECTED)
+    ledger.begin(0)
+    *before, last = map(np.array, batches)
+    for batch in before:
+        ledger.add(batch)
+    with pytest.raises(LoaderError, match="give all of them, or none"):
+        ledger.add(last)
+
+
+def test_of_ids_of_a_pipeline_s_own_only_repeats_are_found() -> None:
+    ledger = Ledger(None)
+    for epoch in range(2):
+        ledger.begin(epoch)
+        assert ledger.add(np.array([7, 10**15, 7])) == 2
+        assert ledger.add(np.array([7, 8, -1])) == 1
+        ledger.end()
+    first, second = ledger.count().epochs
+    assert (first.expected, first.unique, first.missing, first.duplicate) == (3, 3, None, 2)
+    assert (first.padded, first.unexpected, first.complete) == (1, 0, True)
+    assert not second.exact

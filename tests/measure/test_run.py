@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -13,17 +16,17 @@ import psutil
 import pytest
 import torch
 
-from throughput.contracts import Source, Work
+from throughput.contracts import Progress, Source, Work, no_progress
 from throughput.errors import OptionError
 from throughput.measure.budget import Budget
-from throughput.measure.child import measuring
+from throughput.measure.child import carry_out
 from throughput.measure.events import Doing, Event, Finished, Measured, Started
-from throughput.measure.plan import Plan
-from throughput.measure.row import measure_row
-from throughput.measure.run import measure
+from throughput.measure.nursery import Nursery
+from throughput.measure.plan import Block, Plan
+from throughput.measure.rounds import measure_rounds
 from throughput.results import PhaseName, Row
 from throughput.sources import open_source
-from throughput.testing import write_contract_images
+from throughput.testing import FakeOptions, write_contract_images
 
 FAKE = "throughput.testing:FakeLoaderFactory"
 
@@ -48,17 +51,32 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def block_of(plan: Plan) -> Block:
+    """The first and last round of a plan; it has trained nothing before."""
+    return Block(plan, number=0, first_epoch=0, state=Path(tempfile.mkdtemp(), "state.pt"), last=True)
+
+
 def events_of(plan: Plan) -> list[Event]:
     """What the measuring process would tell, told in this one: a process of its own takes seconds."""
     events: list[Event] = []
-    measure_row(plan, events.append)
+    block = block_of(plan)
+    carry_out(block, events.append)
+    shutil.rmtree(block.state.parent)
     return events
 
 
 def row_of(plan: Plan) -> Row:
     last = events_of(plan)[-1]
     assert isinstance(last, Finished)
-    return last.row
+    assert isinstance(last.result, Row)
+    return last.result
+
+
+def measure(plan: Plan, progress: Progress = no_progress) -> Row:
+    """All rounds of a plan, each in a process of its own."""
+    with Nursery() as nursery:
+        (row,) = measure_rounds([plan], nursery, progress)
+    return row
 
 
 def write_loader(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> str:
@@ -94,7 +112,7 @@ def test_a_row_holds_all_three_phases_and_the_ledger(source: Source) -> None:
     assert 0 <= row.accuracy <= 1
     assert row.loss is not None
     assert row.peak_rss_bytes is not None
-    assert row.options == {"batch_seconds": 0.0, "drop": 0, "repeat": 0}
+    assert row.options == asdict(FakeOptions())
     assert any("accuracy" in text for text in told)
 
 
@@ -116,8 +134,8 @@ def test_dropped_samples_are_missing_from_the_row(source: Source) -> None:
 
 @pytest.mark.usefixtures("_threads")
 def test_repeated_samples_are_duplicates_and_do_not_count(source: Source) -> None:
-    # Of the epoch's 28 images the first batch loses four and doubles two; a pass is two batches.
-    row = row_of(plan_for(source, drop=4, repeat=2))
+    # Of the epoch's 28 images the first batch loses four and doubles two; a pass is four batches.
+    row = row_of(replace(plan_for(source, drop=4, repeat=2), budget=Budget(steps=4, repeats=1)))
     assert row.ledger is not None
     assert row.load is not None
     assert (row.ledger.worst.missing, row.ledger.worst.duplicate) == (4, 2)
@@ -272,7 +290,7 @@ def test_leaving_early_leaves_no_process_and_no_grandchild(
     loader = write_loader(tmp_path, monkeypatch, GRANDCHILD.format(then="self.about = work"))
     plan = plan_for(source, loader, batch_seconds=0.1)
     seen: list[Event] = []
-    with measuring(plan) as (pid, events):
+    with Nursery() as nursery, nursery.running(block_of(plan)) as (pid, events):
         for event in events:
             seen.append(event)
             if isinstance(event, Doing):
@@ -298,7 +316,11 @@ def test_a_dead_process_is_noticed_though_its_grandchild_holds_the_pipe(
 
 
 def test_an_error_in_the_parent_ends_the_process(source: Source) -> None:
-    with pytest.raises(KeyboardInterrupt), measuring(plan_for(source)) as (pid, _):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Nursery() as nursery,
+        nursery.running(block_of(plan_for(source))) as (pid, _),
+    ):
         raise KeyboardInterrupt
     assert gone(pid)
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from throughput.measure.statistics import paired_ratio, student_t95
+from throughput.measure.statistics import paired_ratio, rate_interval, student_t95, unpaired_ratio
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,77 @@ def test_the_interval_holds_the_truth_in_19_of_20_experiments() -> None:
 def test_one_pair_has_no_interval(ours: list[float], theirs: list[float]) -> None:
     with pytest.raises(ValueError, match="two pairs or more"):
         paired_ratio(ours, theirs)
+
+
+def test_a_fraction_of_a_degree_of_freedom_is_dropped() -> None:
+    assert student_t95(1.99) == student_t95(1)
+    assert student_t95(3 - 1e-12) == student_t95(3)
+    with pytest.raises(ValueError, match="1 degree of freedom or more, got 0"):
+        student_t95(0)
+
+
+def test_the_interval_of_two_passes_by_hand() -> None:
+    low, high = rate_interval([100.0, 200.0])
+    half = 12.706 * (math.log(2) / math.sqrt(2)) / math.sqrt(2)
+    assert math.log(low) == pytest.approx(math.log(math.sqrt(2) * 100) - half)
+    assert math.log(high) == pytest.approx(math.log(math.sqrt(2) * 100) + half)
+
+
+def test_a_single_pass_has_no_interval_and_a_pass_without_images_no_logarithm() -> None:
+    assert rate_interval([]) is None
+    assert rate_interval([100.0]) is None
+    assert rate_interval([100.0, 0.0, 300.0]) == (0.0, 300.0)
+
+
+@pytest.mark.parametrize("passes", [2, 3, 10])
+def test_the_interval_of_a_rate_holds_the_truth_in_19_of_20_experiments(passes: int) -> None:
+    rng = np.random.default_rng(passes)
+    experiments = 2000
+    held = 0
+    for _ in range(experiments):
+        low, high = rate_interval(list(500 * np.exp(rng.normal(0, 0.1, passes))))
+        held += low <= 500 <= high
+    assert abs(held / experiments - 0.95) < 5 * math.sqrt(0.95 * 0.05 / experiments)
+
+
+def test_unpaired_runs_of_like_spread_have_all_degrees_of_freedom() -> None:
+    ratio = unpaired_ratio([2.0, 8.0], [1.0, 4.0])
+    assert ratio.value == pytest.approx(2)
+    half = 4.303 * math.log(4) / math.sqrt(2)  # n - 1 of both together are 2
+    assert math.log(ratio.high / ratio.value) == pytest.approx(half)
+    assert math.log(ratio.value / ratio.low) == pytest.approx(half)
+
+
+def test_a_run_without_spread_leaves_the_degrees_of_freedom_of_the_other() -> None:
+    ratio = unpaired_ratio([2.0, 2.0, 2.0], [1.0, 4.0])
+    half = 12.706 * (math.log(4) / math.sqrt(2)) / math.sqrt(2)
+    assert math.log(ratio.high / ratio.value) == pytest.approx(half)
+    same = unpaired_ratio([3.0, 3.0], [2.0, 2.0])
+    assert same.low == same.value == same.high == pytest.approx(1.5)
+
+
+def test_a_spread_too_small_to_be_squared_is_no_obstacle() -> None:
+    ratio = unpaired_ratio([1.0, 1.0 + 2**-52], [1.0, 1.0])
+    assert ratio.low <= 1 <= ratio.high
+
+
+@pytest.mark.parametrize(
+    ("passes", "spreads"), [((3, 3), (0.1, 0.1)), ((2, 5), (0.2, 0.02)), ((8, 3), (0.1, 0.02))]
+)
+def test_the_unpaired_interval_holds_the_truth_in_at_least_19_of_20_experiments(
+    passes: tuple[int, int], spreads: tuple[float, float]
+) -> None:
+    rng = np.random.default_rng(passes)
+    experiments = 2000
+    held = 0
+    for _ in range(experiments):
+        a, b = (np.exp(rng.normal(0, spread, count)) for count, spread in zip(passes, spreads, strict=True))
+        ratio = unpaired_ratio(list(1.2 * a), list(b))
+        held += ratio.low <= 1.2 <= ratio.high
+    assert held / experiments > 0.95 - 3 * math.sqrt(0.95 * 0.05 / experiments)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [([], [1.0, 2.0]), ([1.0, 2.0], [1.0])])
+def test_one_pass_against_many_has_no_interval(ours: list[float], theirs: list[float]) -> None:
+    with pytest.raises(ValueError, match="two rates or more"):
+        unpaired_ratio(ours, theirs)

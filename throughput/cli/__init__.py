@@ -16,6 +16,8 @@ from throughput.registry import extra_commands
 
 COMMANDS = {
     "bench": ("throughput.cli.bench", "Measure loaders: alone, the model alone, and both together."),
+    "compare": ("throughput.cli.compare", "Compare two files of results, with intervals."),
+    "certify": ("throughput.cli.certify", "Prove that loaders do the same work, or name what differs."),
     "list": ("throughput.cli.list", "List loaders, models and reports, and what each of them needs."),
     "doctor": ("throughput.cli.doctor", "Look this machine over, and name a cure for each problem."),
     "pack": ("throughput.cli.pack", "Write any source as WebDataset tar shards."),

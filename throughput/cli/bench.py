@@ -15,6 +15,8 @@ from throughput.errors import NothingMeasuredError, OptionError
 if TYPE_CHECKING:
     from throughput.results import Results
 
+NOT_COMPARABLE = 1
+
 
 @click.command(name="bench")
 @click.option(
@@ -81,6 +83,27 @@ if TYPE_CHECKING:
     metavar="LOADER.KEY=VALUE",
     help="A loader's own option; may be repeated.",
 )
+@click.option(
+    "--cache",
+    default="any",
+    show_default=True,
+    metavar="any|cold|warm",
+    help="State of the page cache before each pass: as it is, evicted, or filled; proved, or the row fails.",
+)
+@click.option("--no-certificate", is_flag=True, help="Do not certify the loaders; their rows say so.")
+@click.option("--recertify", is_flag=True, help="Certify anew what an earlier run has certified.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where a loader is not comparable.")
+@click.option(
+    "--check-prediction", is_flag=True, help="Apply the first suggestion, and measure what it gives."
+)
+@click.option(
+    "--project-images",
+    type=int,
+    default=1_281_167,
+    show_default=True,
+    metavar="N",
+    help="Tell how long an epoch of so many images takes.",
+)
 @click.option("--label-field", metavar="NAME", help="Field of .json members that holds the label.")
 @click.option("--allow-pipe", is_flag=True, help="Run the command of a pipe: source, in a shell.")
 @click.option(
@@ -106,14 +129,21 @@ def command(
     compile_model: bool,
     seed: int,
     assignments: tuple[str, ...],
+    cache: str,
+    no_certificate: bool,
+    recertify: bool,
+    strict: bool,
+    check_prediction: bool,
+    project_images: int,
     label_field: str | None,
     allow_pipe: bool,
     json_path: Path | None,
 ) -> int:
     """Measure loaders: alone, the model alone, and both together; then the accuracy on held-out images.
 
-    Each loader runs in a fresh process and does the same work. Exit status: 0 done, 2 wrong input,
-    3 nothing measured, 130 interrupted (the rows that were finished are printed).
+    Each loader is certified to do the same work; then all run in interleaved rounds, in fresh processes.
+    Exit status: 0 done, 1 not comparable with --strict, 2 wrong input, 3 nothing measured, 130 interrupted
+    (what was measured is printed).
     """
     from throughput.api import bench, chosen_loaders
     from throughput.cli.progress import progress_bar
@@ -142,10 +172,15 @@ def command(
                 compile=compile_model,
                 seed=seed,
                 options=parse_assignments(assignments, names),
+                cache=cache,  # type: ignore[arg-type] # Plan checks it
+                certified=not no_certificate,
+                recertify=recertify,
+                check_prediction=check_prediction,
+                project_images=project_images,
                 label_field=label_field,
                 allow_pipe=allow_pipe,
                 progress=progress,
-                on_row=finished.append,
+                on_results=finished.append,
             )
     except KeyboardInterrupt:
         interrupted = True
@@ -154,7 +189,7 @@ def command(
     if interrupted:
         click.echo("throughput: interrupted", err=True)
         return INTERRUPTED
-    return _verdict(finished[-1])
+    return _exit_status(finished[-1], strict)
 
 
 def _require_writable(folder: Path, json_path: Path) -> None:
@@ -187,10 +222,12 @@ def _tell(results: Results, json_path: Path | None) -> None:
             click.echo(f"throughput: {row.loader} failed: {row.reason}", err=True)
 
 
-def _verdict(results: Results) -> int:
-    """The exit status: 0 where anything was measured; else 2 where the input is to blame, else 3."""
-    if any(row.status == "ok" for row in results.rows):
-        return 0
+def _exit_status(results: Results, strict: bool) -> int:
+    """0 where anything was measured, 1 if --strict finds fault with it; else 2 for wrong input, or 3."""
+    measured = [row for row in results.rows if row.status == "ok"]
+    if measured:
+        comparable = all(row.certificate is not None and row.certificate.comparable for row in measured)
+        return 0 if comparable or not strict else NOT_COMPARABLE
     failed = [row for row in results.rows if row.status == "failed"]
     if failed and all(row.bad_input for row in failed):
         return OptionError.exit_code

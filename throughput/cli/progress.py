@@ -10,7 +10,7 @@ from throughput.contracts import Progress, no_progress
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar for each text that is reported; gone on leaving, and nothing where stderr is no terminal.
+    """One line that tells what is being done and what remains; gone on leaving, absent without a terminal.
 
     The units of ``done`` and ``total`` are the caller's; a ``total`` of None shows a moving bar.
     """
@@ -20,7 +20,7 @@ def progress_bar() -> Iterator[Progress]:
     if not console.is_terminal:
         yield no_progress
         return
-    from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (
@@ -29,13 +29,17 @@ def progress_bar() -> Iterator[Progress]:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
+        TextColumn("left"),
     )
     with Bars(*columns, console=console, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+        line = bars.add_task("starting", total=None)
+        last_done = 0.0
 
         def report(text: str, done: float, total: float | None) -> None:
-            if text not in tasks:
-                tasks[text] = bars.add_task(text, total=total)
-            bars.update(tasks[text], completed=done, total=total)
+            nonlocal last_done
+            if done < last_done:
+                bars.reset(line)  # other work begins: its speed is not that of the work before
+            last_done = done
+            bars.update(line, description=text, completed=done, total=total)
 
         yield report

@@ -108,7 +108,7 @@ def cpu_quota_cores(cgroup_root: Path = CGROUP_ROOT, membership: Path = CGROUP_M
     Version 2: ``cpu.max``; version 1: ``cpu.cfs_quota_us`` over ``cpu.cfs_period_us``.
     """
     quotas: list[float] = []
-    for folder in _cgroup_folders("cpu", cgroup_root, membership):
+    for folder in cgroup_folders("cpu", cgroup_root, membership):
         fields = _words(folder / "cpu.max") or [
             *_words(folder / "cpu.cfs_quota_us"),
             *_words(folder / "cpu.cfs_period_us"),
@@ -121,7 +121,7 @@ def cpu_quota_cores(cgroup_root: Path = CGROUP_ROOT, membership: Path = CGROUP_M
 def usable_memory_bytes(cgroup_root: Path = CGROUP_ROOT, membership: Path = CGROUP_MEMBERSHIP) -> int:
     """The machine's memory, or the tightest cgroup limit on it."""
     limits = [int(psutil.virtual_memory().total)]
-    for folder in _cgroup_folders("memory", cgroup_root, membership):
+    for folder in cgroup_folders("memory", cgroup_root, membership):
         # Version 2, then version 1, whose "no limit" is a number beyond any memory.
         for name in ("memory.max", "memory.limit_in_bytes"):
             limits += [int(word) for word in _words(folder / name) if word != "max"]
@@ -177,7 +177,7 @@ def _gpus() -> tuple[list[dict[str, Any]], str | None]:
     return gpus, None if gpus else "the NVIDIA driver shows no GPU"
 
 
-def _cgroup_folders(controller: str, cgroup_root: Path, membership: Path) -> Iterator[Path]:
+def cgroup_folders(controller: str, cgroup_root: Path, membership: Path) -> Iterator[Path]:
     """The folders of this process's cgroup and of all above it, in which ``controller`` may be limited.
 
     /proc/self/cgroup has a line ``id:controllers:path`` for each hierarchy; version 2's names no

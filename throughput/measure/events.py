@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from throughput.results import PhaseName, Row
+from throughput.results import Certificate, PhaseName, Row
 
 
 @dataclass(frozen=True)
 class Started:
-    """The process is up. device_uuid: the GPU that it uses, None on a CPU."""
+    """The process is up and knows its work. device_uuid: the GPU that it uses, None on a CPU."""
 
     device_uuid: str | None
 
@@ -26,7 +26,7 @@ class Doing:
 
 @dataclass(frozen=True)
 class Measured:
-    """A phase's passes lay between these two readings of ``time.perf_counter``."""
+    """A phase's pass lay between these two readings of ``time.perf_counter``."""
 
     phase: PhaseName
     start_seconds: float
@@ -35,9 +35,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Finished:
-    """The row; nothing follows."""
+    """What a block measured, or the certificate; nothing follows."""
 
-    row: Row
+    result: Row | Certificate
 
 
 Event = Started | Doing | Measured | Finished

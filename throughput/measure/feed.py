@@ -70,8 +70,20 @@ def _require_shape(batch: Batch, work: Work) -> None:
     if tuple(batch.images.shape) != expected or len(batch.labels) != count:
         raise LoaderError(
             f"the loader yielded images of shape {tuple(batch.images.shape)}, {len(batch.labels)} labels and "
-            f"{count} ids; the work asks for images of shape {expected}"
+            f"{count} ids; the work asks for images of shape {expected}{_advice(batch.images, work)}"
         )
+
+
+def _advice(images: torch.Tensor, work: Work) -> str:
+    """What to change; the number of images in a batch is judged by who knows whether it is the last one."""
+    shape = tuple(images.shape)
+    if len(shape) != 4:
+        return ": batches of images are wanted, (N, C, S, S)"
+    if shape[1] != work.channels and shape[3] == work.channels:
+        return ": put the channels first, images.permute(0, 3, 1, 2)"
+    if shape[1] == work.channels and shape[2] == shape[3] != work.image_size:
+        return f": give --size {shape[2]}, or crop to {work.image_size}"
+    return ""
 
 
 class _HostFinish:

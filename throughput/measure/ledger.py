@@ -5,23 +5,32 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from throughput.contracts import UNKNOWN_ID
+from throughput.errors import LoaderError
 from throughput.results import EpochCount, LedgerCount
 
 
 class Ledger:
-    """Counts ids epoch by epoch. ``expected_ids`` are the ids that each epoch must deliver, (M,) int64."""
+    """Counts ids epoch by epoch.
 
-    def __init__(self, expected_ids: NDArray[np.int64]) -> None:
-        highest = int(expected_ids.max()) if len(expected_ids) else -1
-        self._expected = np.zeros(highest + 1, np.bool_)
-        self._expected[expected_ids] = True
-        self._expected_count = len(expected_ids)
+    expected_ids: what each epoch must deliver, (M,) int64. None for a pipeline that numbers its samples in
+    a way of its own: then any id belongs, and only those that come again within an epoch are found.
+    """
+
+    def __init__(self, expected_ids: NDArray[np.int64] | None) -> None:
+        self._members: _Split | _OwnIds = _OwnIds() if expected_ids is None else _Split(expected_ids)
         self._finished: list[EpochCount] = []
         self._epoch: int | None = None
+        self._known: bool | None = None
         self._begin_counts()
 
+    @property
+    def known(self) -> bool:
+        """False where the pipeline does not tell its ids: there is nothing to count, and no epoch is."""
+        return self._known is not False
+
     def _begin_counts(self) -> None:
-        self._seen = np.zeros(len(self._expected), np.bool_)
+        self._members.forget()
         self._unique = self._duplicate = self._padded = self._unexpected = 0
 
     def begin(self, epoch: int) -> None:
@@ -31,14 +40,23 @@ class Ledger:
         self._begin_counts()
 
     def add(self, ids: NDArray[np.int64]) -> int:
-        """Count one batch's ids, (N,) int64, -1 for padding; return how many came for the first time."""
+        """Count one batch's ids, (N,) int64, -1 for padding; return how many came for the first time.
+
+        Of ids that are not known (UNKNOWN_ID) all count. Raises LoaderError where only some are known.
+        """
+        if not len(ids):
+            return 0
+        unknown = int(np.count_nonzero(ids == UNKNOWN_ID))
+        known = unknown == 0
+        if unknown not in (0, len(ids)) or self._known not in (None, known):
+            raise LoaderError("the pipeline tells the ids of some samples only: give all of them, or none")
+        self._known = known
+        if not known:
+            return len(ids)
         real = ids[ids >= 0]
         padded = len(ids) - len(real)
-        inside = real[real < len(self._expected)]
-        inside = inside[self._expected[inside]]
-        distinct = np.unique(inside)
-        fresh = int(np.count_nonzero(~self._seen[distinct]))
-        self._seen[distinct] = True
+        inside = self._members.among(real)
+        fresh = self._members.see(np.unique(inside))
         self._padded += padded
         self._unexpected += len(real) - len(inside)
         self._unique += fresh
@@ -50,23 +68,66 @@ class Ledger:
         self._close(complete=True)
 
     def count(self) -> LedgerCount:
-        """What all epochs delivered so far."""
+        """What all epochs delivered so far; no epoch where the ids are not known."""
         self._close(complete=False)
         return LedgerCount(tuple(self._finished))
 
     def _close(self, *, complete: bool) -> None:
         if self._epoch is None:
             return
-        self._finished.append(
-            EpochCount(
-                epoch=self._epoch,
-                complete=complete,
-                expected=self._expected_count,
-                unique=self._unique,
-                missing=self._expected_count - self._unique if complete else None,
-                duplicate=self._duplicate,
-                padded=self._padded,
-                unexpected=self._unexpected,
+        if self.known:
+            expected = self._members.count
+            self._finished.append(
+                EpochCount(
+                    epoch=self._epoch,
+                    complete=complete,
+                    expected=self._unique if expected is None else expected,
+                    unique=self._unique,
+                    missing=expected - self._unique if complete and expected is not None else None,
+                    duplicate=self._duplicate,
+                    padded=self._padded,
+                    unexpected=self._unexpected,
+                )
             )
-        )
         self._epoch = None
+
+
+class _Split:
+    """The ids of a split, and which of them came."""
+
+    def __init__(self, ids: NDArray[np.int64]) -> None:
+        highest = int(ids.max()) if len(ids) else -1
+        self._belongs = np.zeros(highest + 1, np.bool_)
+        self._belongs[ids] = True
+        self.count: int | None = len(ids)
+
+    def forget(self) -> None:
+        self._seen = np.zeros(len(self._belongs), np.bool_)
+
+    def among(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those that belong."""
+        inside = ids[ids < len(self._belongs)]
+        return inside[self._belongs[inside]]
+
+    def see(self, distinct: NDArray[np.int64]) -> int:
+        """Remember them; return how many had not come."""
+        fresh = int(np.count_nonzero(~self._seen[distinct]))
+        self._seen[distinct] = True
+        return fresh
+
+
+class _OwnIds:
+    """Any ids, however large, and which came."""
+
+    count: int | None = None
+
+    def forget(self) -> None:
+        self._seen: set[int] = set()
+
+    def among(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return ids
+
+    def see(self, distinct: NDArray[np.int64]) -> int:
+        before = len(self._seen)
+        self._seen.update(distinct.tolist())
+        return len(self._seen) - before

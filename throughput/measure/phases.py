@@ -6,6 +6,7 @@ alone is a replayed stream with the training step, both together are the loader'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from throughput.contracts import Batch
@@ -35,14 +36,34 @@ def run_passes(
     )
 
 
-def _run_pass(
-    stream: Stream, step: Step, waiting: Waiting, budget: Budget, clock: Clock, tick: Tick, number: int
+def run_epoch(
+    stream: Stream, step: Step, waiting: Waiting, budget: Budget, clock: Clock, begin: float, samples: int
 ) -> Pass:
-    begin = clock()
-    images = batches = 0
+    """One pass from ``begin``, a reading of the clock before the loader was opened, with nothing warmed up.
+
+    It ends with the epoch's ``samples`` (0: it is not known), or with the batch that reaches the budget.
+    """
+    return _run_pass(stream, step, waiting, budget, clock, lambda _: None, 0, begin, samples or math.inf)
+
+
+def _run_pass(
+    stream: Stream,
+    step: Step,
+    waiting: Waiting,
+    budget: Budget,
+    clock: Clock,
+    tick: Tick,
+    number: int,
+    begin: float | None = None,
+    most_samples: float = math.inf,
+) -> Pass:
+    if begin is None:
+        begin = clock()
+    images = samples = batches = 0
     while True:
         batch, fresh, wait_seconds = stream.pull()
         waiting.pulled(wait_seconds)
+        samples += len(batch.ids)
         step(batch)
         waiting.stepped()
         # Held on to, this batch would keep its memory from being used for the next one.
@@ -51,7 +72,7 @@ def _run_pass(
         batches += 1
         share = batches / budget.steps if budget.steps else (clock() - begin) / budget.seconds
         tick(number + min(share, 1.0))
-        if share >= 1:
+        if share >= 1 or samples >= most_samples:
             break
     waits = waiting.finish()
     return Pass(images, clock() - begin, sum(waits), waits)

@@ -1,10 +1,11 @@
-"""What one loader's measurement is: everything that the measuring process needs to know."""
+"""What is to be done for one loader: everything that a measuring process needs to know."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from throughput.contracts import Work
 from throughput.errors import OptionError
@@ -12,11 +13,17 @@ from throughput.measure.budget import Budget
 from throughput.results import PhaseName
 
 PHASES: tuple[PhaseName, ...] = ("load", "model", "train")
+CacheMode = Literal["any", "cold", "warm"]
+CACHE_MODES: tuple[CacheMode, ...] = ("any", "cold", "warm")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """loader: a registered name or ``package.module:attribute``. options: the loader's own, by name."""
+    """How one loader is measured.
+
+    loader: a registered name or ``package.module:attribute``. options: the loader's own, by name.
+    cache: the state that the page cache must be in before each pass; ``any`` leaves it as it is.
+    """
 
     loader: str
     work: Work
@@ -25,9 +32,41 @@ class Plan:
     phases: tuple[PhaseName, ...] = PHASES
     budget: Budget = field(default_factory=Budget)
     compile: bool = False
+    cache: CacheMode = "any"
 
     def __post_init__(self) -> None:
         require_phases(self.phases)
+        if self.cache not in CACHE_MODES:
+            raise OptionError(f"--cache must be one of {', '.join(CACHE_MODES)}, got {self.cache!r}")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One round of a plan: one pass of each phase, in a process of its own.
+
+    number: of the round, from 0. first_epoch: the first one that no earlier block has touched. state: the
+    file in which training is carried from block to block. last: the accuracy is measured at its end.
+    """
+
+    plan: Plan
+    number: int
+    first_epoch: int
+    state: Path
+    last: bool
+
+
+@dataclass(frozen=True)
+class Certification:
+    """Certify a loader. data: look at the work's own images too. recertify: whatever an earlier run said."""
+
+    loader: str
+    options: dict[str, Any]
+    work: Work
+    data: bool
+    recertify: bool
+
+
+Task = Block | Certification
 
 
 def require_phases(phases: Sequence[str]) -> None:
@@ -49,6 +88,7 @@ def describe_work(plan: Plan) -> dict[str, Any]:
         "augmentation": asdict(work.augmentation),
         "model": plan.model,
         "compile": plan.compile,
+        "cache": plan.cache,
         "phases": list(plan.phases),
         "budget": asdict(plan.budget),
     }

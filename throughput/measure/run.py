@@ -1,4 +1,4 @@
-"""One loader's measurement as its parent sees it: start the process, watch it, complete its row."""
+"""One task as its parent sees it: run it in a fresh process, watch it, complete what it found."""
 
 from __future__ import annotations
 
@@ -6,45 +6,72 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from throughput.contracts import Progress, no_progress
-from throughput.measure.child import measuring
+from throughput.measure.disturbance import disturbances, take_snapshot
 from throughput.measure.environment import usable_cores
 from throughput.measure.events import Doing, Finished, Measured, Started
-from throughput.measure.plan import Plan
+from throughput.measure.nursery import Nursery
+from throughput.measure.plan import Block, Certification
 from throughput.measure.telemetry import Sample, Telemetry, summarise
-from throughput.results import Row
+from throughput.results import Certificate, PhaseName, Row
 
 
-def measure(plan: Plan, progress: Progress = no_progress) -> Row:
-    """Measure one loader in a fresh process and return its row, telemetry included."""
+def measure(nursery: Nursery, block: Block, progress: Progress = no_progress) -> Row:
+    """Measure one round of one loader and return it, telemetry and disturbances included."""
     telemetry: Telemetry | None = None
-    windows: dict[str, Measured] = {}
+    windows: dict[PhaseName, Measured] = {}
     with ExitStack() as stack:
-        pid, events = stack.enter_context(measuring(plan))
+        pid, events = stack.enter_context(nursery.running(block))
+        before = take_snapshot()
         for event in events:
             match event:
                 case Started(device_uuid):
+                    before = take_snapshot()
                     telemetry = stack.enter_context(Telemetry(pid, device_uuid))
                 case Doing(text, done, total):
-                    progress(f"{plan.loader}: {text}", done, total)
+                    progress(text, done, total)
                 case Measured(phase):
                     windows[phase] = event
-                case Finished(row):
-                    samples = telemetry.samples if telemetry is not None else ()
+                case Finished(Row() as row):
+                    if telemetry is None or row.status != "ok":
+                        return row
+                    telemetry.sample()
+                    samples = telemetry.samples
+                    own_cpu_seconds = samples[-1].cpu_seconds - samples[0].cpu_seconds
+                    noticed = disturbances(before, take_snapshot(), own_cpu_seconds, usable_cores())
+                    row = replace(row, warnings=(*row.warnings, *noticed))
                     return _with_usage(row, samples, windows)
-    raise AssertionError("measuring() ends with Finished")
+    raise AssertionError("a task ends with Finished")
 
 
-def _with_usage(row: Row, samples: tuple[Sample, ...], windows: dict[str, Measured]) -> Row:
+def certify(nursery: Nursery, task: Certification, progress: Progress = no_progress) -> Certificate:
+    """Certify a loader in a fresh process."""
+    with nursery.running(task) as (_, events):
+        for event in events:
+            match event:
+                case Doing(text, done, total):
+                    progress(text, done, total)
+                case Finished(Certificate() as certificate):
+                    return certificate
+    raise AssertionError("a task ends with Finished")
+
+
+def _with_usage(row: Row, samples: tuple[Sample, ...], windows: dict[PhaseName, Measured]) -> Row:
     """Utilisation while both ran together (or whatever ran); memory and its peak over the whole process."""
     window = next((windows[name] for name in ("train", "load", "model") if name in windows), None)
-    if window is None or not samples:
+    if window is None:
         return row
     cores = usable_cores()
     busy = summarise(samples, window.start_seconds, window.end_seconds, cores)
     whole = summarise(samples, samples[0].time_seconds, samples[-1].time_seconds, cores)
+    alone = {
+        name: summarise(samples, each.start_seconds, each.end_seconds, cores).cpu_utilisation
+        for name, each in windows.items()
+    }
     return replace(
         row,
         cpu_utilisation=busy.cpu_utilisation,
+        load_cpu_utilisation=alone.get("load"),
+        model_cpu_utilisation=alone.get("model"),
         gpu_utilisation=busy.gpu_utilisation,
         jpeg_utilisation=busy.jpeg_utilisation,
         energy_joules=busy.energy_joules,

@@ -57,10 +57,38 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
     return Ratio(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
 
 
-def student_t95(degrees: int) -> float:
-    """The two-sided 95 % quantile of Student's t."""
-    if degrees <= len(_T95):
-        return _T95[degrees - 1]
+def student_t95(degrees: float) -> float:
+    """The two-sided 95 % quantile of Student's t; raises ValueError below one degree of freedom.
+
+    Up to 30 a fraction of a degree is dropped, which makes the quantile larger and so the interval wider.
+    """
+    whole = math.floor(degrees + 1e-9)  # a whole number that rounding has made a little smaller stays one
+    if whole < 1:
+        raise ValueError(f"Student's t needs 1 degree of freedom or more, got {degrees}")
+    if whole <= len(_T95):
+        return _T95[whole - 1]
     first = (_Z95**3 + _Z95) / 4
     second = (5 * _Z95**5 + 16 * _Z95**3 + 3 * _Z95) / 96
     return _Z95 + first / degrees + second / degrees**2
+
+
+def unpaired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+    """ours / theirs of two runs that have nothing in common but what is compared, with a 95 % interval.
+
+    Welch's t on the logarithms of the rates, with the degrees of freedom of Welch and Satterthwaite (Welch
+    1947, Biometrika 34:28): the runs may differ in their spread and in their number of passes. The value
+    is the ratio of the geometric means. Needs two rates or more on each side, all above 0; raises ValueError.
+    """
+    if min(len(ours), len(theirs)) < 2:
+        raise ValueError(f"an interval needs two rates or more a side, got {len(ours)} and {len(theirs)}")
+    sides = [[math.log(rate) for rate in rates] for rates in (ours, theirs)]
+    centre = statistics.fmean(sides[0]) - statistics.fmean(sides[1])
+    squared_errors = [statistics.variance(logs) / len(logs) for logs in sides]
+    total = sum(squared_errors)
+    half = 0.0
+    if total > 0:
+        parts = zip(squared_errors, sides, strict=True)
+        # Shares of the total, as tiny squares would vanish.
+        degrees = 1 / sum((error / total) ** 2 / (len(logs) - 1) for error, logs in parts)
+        half = student_t95(degrees) * math.sqrt(total)
+    return Ratio(math.exp(centre), math.exp(centre - half), math.exp(centre + half))

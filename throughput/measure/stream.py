@@ -94,7 +94,9 @@ class LoaderStream:
 
     def finish(self) -> None:
         """Nothing more is pulled: an epoch that has come whole is over, one that has not was cut short."""
-        if self._ledger is None or not self._started or self._came < self._feed.samples_per_epoch:
+        samples = self._feed.samples_per_epoch
+        # Without knowing their number nobody can tell that all have come, short of waiting for another batch.
+        if self._ledger is None or not self._started or not samples or self._came < samples:
             return
         batch = next(self._batches, None)
         if batch is None:

@@ -62,6 +62,10 @@ class FolderSource(Source):
         """Bytes of all files together, when the folder was scanned."""
         return int(self.sizes.sum())
 
+    def files(self) -> tuple[Path, ...]:
+        """The image files of both splits."""
+        return tuple(Path(self.path(sample_id)) for sample_id in range(len(self.names)))
+
 
 def open_folder(
     location: str, root: Path, splits: Sequence[str], progress: Progress = no_progress

@@ -90,6 +90,10 @@ class ShardSource(Source):
         """Bytes of all encoded images together."""
         return int(self.sizes.sum())
 
+    def files(self) -> tuple[Path, ...]:
+        """The tars."""
+        return tuple(Path(shard) for shard in dict.fromkeys(self.shards))
+
 
 class _OpenShard:
     """A file descriptor that closes with its last user: a thread may read while another drops it."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,6 +79,26 @@ class TrainingStep:
         self._loss_sum.zero_()
         self._steps = 0
         return mean
+
+    def state(self) -> dict[str, Any]:
+        """All that training has changed so far, as a copy."""
+        return copy.deepcopy(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "scaler": self._scaler.state_dict(),
+                "steps": self.steps,
+                "images": self.images,
+            }
+        )
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from where ``state`` was taken."""
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.steps, self.images = state["steps"], state["images"]
+        self.mean_loss()
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:

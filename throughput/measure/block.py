@@ -1,8 +1,7 @@
-"""Measure one loader in this process: the loader alone, the model alone, both, and what was learnt."""
+"""One round of one loader in this process: a pass alone, a pass of the model alone, a pass of both."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +12,15 @@ import torch
 
 from throughput.contracts import Batch, LoaderFactory, Work
 from throughput.errors import LoaderError, ThroughputError, UnknownNameError
+from throughput.measure.budget import Budget
 from throughput.measure.environment import usable_cores
 from throughput.measure.events import Doing, Finished, Measured, Started, Tell
 from throughput.measure.feed import Feed
 from throughput.measure.ledger import Ledger
-from throughput.measure.phases import Step, Tick, run_passes
-from throughput.measure.plan import Plan
+from throughput.measure.phases import Step, Tick, run_epoch, run_passes
+from throughput.measure.plan import Block
+from throughput.measure.stages import time_stages
+from throughput.measure.storage import Storage
 from throughput.measure.stream import LoaderStream, ReplayStream, Stream
 from throughput.measure.waiting import waiting_on
 from throughput.options import build_options
@@ -29,27 +31,26 @@ from throughput.training.step import StepSettings, TrainingStep
 
 REPLAYED_BATCHES = 2
 TELL_INTERVAL_SECONDS = 0.1
-SUSPECT_SPREAD = 0.2
-"""Passes that differ by more than this share of their median are remarked on."""
-SUSPECT_EXCESS = 0.05
-"""Training may come out above the model's own rate by noise; by more than this is remarked on."""
+MANY_CLASSES = 1000
+"""Outputs of the model where a pipeline's labels go beyond the classes of the data: ImageNet's."""
 
 
-def measure_row(plan: Plan, tell: Tell) -> None:
-    """Carry out a plan and tell of it; the last event is Finished, whatever went wrong."""
+def measure_block(block: Block, tell: Tell) -> None:
+    """Carry out a block and tell of it; the last event is Finished, whatever went wrong."""
+    plan = block.plan
     try:
-        tell(Started(_device_uuid(plan.work.device)))
+        tell(Started(device_uuid(plan.work.device)))
         try:
             factory = load_loader(plan.loader)
         except UnknownNameError as error:
             # It is registered, or the parent would have refused it: its own package is broken.
             tell(Finished(Row(plan.loader, "skipped", str(error))))
             return
-        reason = _why_not(factory, plan.work)
+        reason = why_not(factory, plan.work)
         if reason is not None:
             tell(Finished(Row(plan.loader, "skipped", reason)))
             return
-        tell(Finished(_Measurement(plan, factory, tell).row()))
+        tell(Finished(_Measurement(block, factory, tell).row()))
     except ThroughputError as error:
         bad_input = not isinstance(error, LoaderError)
         tell(Finished(Row(plan.loader, "failed", str(error), bad_input)))
@@ -58,37 +59,15 @@ def measure_row(plan: Plan, tell: Tell) -> None:
         tell(Finished(Row(plan.loader, "failed", cause)))
 
 
-def _why_not(factory: LoaderFactory, work: Work) -> str | None:
+def why_not(factory: LoaderFactory, work: Work) -> str | None:
+    """Why this loader cannot do this work here, or None."""
     missing = missing_requirements(factory)
     if missing:
         return "; ".join(f"{requirement.module} is missing: {requirement.install}" for requirement in missing)
     return factory.why_not(work)
 
 
-def _warnings(row: Row) -> tuple[str, ...]:
-    """What casts doubt on a row that was measured."""
-    warnings = []
-    if row.loss is not None and not math.isfinite(row.loss):
-        warnings.append(f"the loss became {row.loss}: the model did not learn, try --precision fp32")
-    for name, phase in (("alone", row.load), ("model", row.model), ("training", row.train)):
-        rate = phase.images_per_second if phase is not None else None
-        if rate is None or rate.low is None or rate.high is None:
-            continue
-        if rate.high - rate.low > SUSPECT_SPREAD * rate.median:
-            warnings.append(
-                f"{name}: the passes differ by {100 * (rate.high - rate.low) / rate.median:.0f} % "
-                f"({rate.low:,.0f} to {rate.high:,.0f} images/s): free the machine, or raise --seconds"
-            )
-    share = row.share_of_ceiling
-    if share is not None and share > 1 + SUSPECT_EXCESS:
-        warnings.append(
-            f"training came out at {100 * share:.0f} % of the model alone, which cannot be: "
-            "the machine was busy in between; free it, or raise --seconds"
-        )
-    return tuple(warnings)
-
-
-def _device_uuid(device: str) -> str | None:
+def device_uuid(device: str) -> str | None:
     """The GPU's UUID as torch gives it, the GPU made current; None on a CPU."""
     if not device.startswith("cuda"):
         return None
@@ -109,30 +88,35 @@ class _Opened:
 
     stream: LoaderStream
     begin_seconds: float
+    samples_per_epoch: int
 
 
 class _Measurement:
-    """The phases of one plan share a model, a ledger and the count of epochs."""
+    """The phases of one block share a model, a ledger and the count of epochs."""
 
-    def __init__(self, plan: Plan, factory: LoaderFactory, tell: Tell) -> None:
-        self._plan = plan
+    def __init__(self, block: Block, factory: LoaderFactory, tell: Tell) -> None:
+        self._block = block
+        self._plan = block.plan
         self._factory = factory
         self._tell = tell
         self._clock = time.perf_counter
-        self._device = torch.device(plan.work.device)
-        self._options = build_options(factory, plan.options)
+        self._device = torch.device(self._plan.work.device)
+        self._options = build_options(factory, self._plan.options)
         # What workers may have ready: their prefetched batches and the one that each is at.
-        self._made_ahead = (getattr(self._options, "prefetch", 2) + 1) * plan.work.workers
+        self._made_ahead = (getattr(self._options, "prefetch", 2) + 1) * self._plan.work.workers
         self._ledger: Ledger | None = None
-        self._next_epoch = 0
+        self._next_epoch = block.first_epoch
+        self._budget = replace(self._plan.budget, repeats=1)
 
     def row(self) -> Row:
         torch.set_num_threads(usable_cores())
         plan = self._plan
         prepared = self._factory.prepare(plan.work, self._options, self._progress)
         work = prepared.work
+        storage = Storage(work.source, plan.cache, self._progress)
         # A loader that repeats samples on purpose has nothing to be counted.
-        self._ledger = None if self._factory.ceiling else Ledger(work.source.ids("train"))
+        expected = work.source.ids("train") if self._factory.takes_work else None
+        self._ledger = None if self._factory.ceiling else Ledger(expected)
         row = Row(
             loader=plan.loader,
             status="ok",
@@ -141,36 +125,79 @@ class _Measurement:
             prepare=Preparation(prepared.seconds, prepared.bytes, prepared.folder),
         )
         if "load" in plan.phases:
-            row = replace(row, load=self._load(work))
-        if "model" in plan.phases:
-            row = replace(row, model=self._model(work))
-        if "train" in plan.phases:
-            step = self._new_step(work)
-            row = replace(row, train=self._train(work, step), loss=step.mean_loss())
-            row = replace(row, train_steps=step.steps, train_images=step.images)
-            row = self._judge(row, replace(work, split="val"), step)
-        return replace(row, ledger=self._ledger_count(), warnings=(*row.warnings, *_warnings(row)))
+            row = replace(row, load=self._load(work, storage))
+        if "model" in plan.phases or "train" in plan.phases:
+            batches = self._whole_batches(work)
+            step = self._new_step(work, batches)
+            untrained = step.state()
+            self._warm(work, step, batches[0])
+            if "model" in plan.phases:
+                row = replace(row, model=self._phase("model", ReplayStream(batches), step))
+            del batches
+            if "train" in plan.phases:
+                step.restore(torch.load(self._block.state) if self._block.state.exists() else untrained)
+                row = self._train(row, work, step, storage)
+        if self._block.last:
+            row = self._with_stages(row, work)
+        return replace(row, ledger=self._ledger_count(), cache=storage.evidence())
 
-    def _load(self, work: Work) -> Phase:
+    def _with_stages(self, row: Row, work: Work) -> Row:
+        """Where the loader's time goes; a loader that cannot tell has been measured all the same."""
+        self._tell(Doing("stages", 0, None))
+        try:
+            return replace(row, stages=time_stages(self._factory, self._options, work))
+        except Exception as error:  # noqa: BLE001 - a backend may fail in any way
+            warning = f"its stages could not be timed: {type(error).__name__}: {error}"
+            return replace(row, warnings=(*row.warnings, " ".join(warning.split())))
+
+    def _load(self, work: Work, storage: Storage) -> Phase:
+        # A GPU finishes batches behind the host's back; the pass waits for it at its end.
+        return self._run("load", work, lambda _: None, storage)
+
+    def _train(self, row: Row, work: Work, step: TrainingStep, storage: Storage) -> Row:
+        phase = self._run("train", work, step, storage)
+        row = replace(row, train=phase, loss=step.mean_loss())
+        row = replace(row, train_steps=step.steps, train_images=step.images)
+        torch.save(step.state(), self._block.state)
+        return self._judge(row, replace(work, split="val"), step) if self._block.last else row
+
+    def _run(self, name: PhaseName, work: Work, step: Step, storage: Storage) -> Phase:
+        """A pass over a loader: from a cold cache from its opening on, else once it runs steadily."""
+        if storage.mode != "cold":
+            storage.warm()
+            with self._opened(work) as opened:
+                return self._phase(name, opened.stream, step, opened)
+        with storage.cold() as delivered:
+            cold = self._epoch(name, work, step, self._budget)
+            delivered(cold.passes[0].images)
+        # The same batches from a cache that is warm now: what they took longer cold, the device took.
+        again = replace(self._budget, steps=len(cold.passes[0].batch_wait_seconds))
+        self._next_epoch -= 1
+        storage.compare(cold.passes[0], self._epoch(name, work, step, again, counted=False).passes[0])
+        return cold
+
+    def _epoch(
+        self, name: PhaseName, work: Work, step: Step, budget: Budget, *, counted: bool = True
+    ) -> Phase:
+        """A pass from the opening of the loader to the end of an epoch, or of the budget."""
+        ledger = self._ledger
+        if not counted:
+            self._ledger = None
         with self._opened(work) as opened:
-            # A GPU finishes batches behind the host's back; the passes wait for it at their end.
-            return self._phase("load", opened.stream, lambda _: None, opened)
+            self._ledger = ledger
+            waiting = waiting_on(self._device)
+            samples = opened.samples_per_epoch
+            one = run_epoch(opened.stream, step, waiting, budget, self._clock, opened.begin_seconds, samples)
+            self._tell(Measured(name, self._clock() - one.seconds, self._clock()))
+            opened.stream.finish()
+        return Phase((one,), one.batch_wait_seconds[0])
 
-    def _model(self, work: Work) -> Phase:
-        return self._phase("model", ReplayStream(self._whole_batches(work)), self._new_step(work))
-
-    def _train(self, work: Work, step: TrainingStep) -> Phase:
-        self._warm(work, step)
-        with self._opened(work) as opened:
-            return self._phase("train", opened.stream, step, opened)
-
-    def _warm(self, work: Work, step: TrainingStep) -> None:
+    def _warm(self, work: Work, step: TrainingStep, batch: Batch) -> None:
         """Meet both shapes of a batch before the loader starts.
 
         Tuning convolutions or compiling takes seconds, in which a loader would fill its queues, and an
         epoch's last batch would bring it into a measured pass.
         """
-        batch = self._whole_batches(work)[0]
         step(batch)
         rest = len(work.source.ids("train")) % work.batch_size
         if rest:
@@ -189,6 +216,8 @@ class _Measurement:
 
     def _judge(self, row: Row, work: Work, step: TrainingStep) -> Row:
         """Top-1 accuracy on the held-out images, through the same loader."""
+        if not self._factory.takes_work:
+            return replace(row, accuracy_reason="this pipeline does not say which images it holds out")
         if len(work.source.ids("val")) == 0:
             return replace(row, accuracy_reason="no image is held out: no class has two images or more")
         if self._factory.ceiling:
@@ -203,8 +232,8 @@ class _Measurement:
         ledger.end()
         if images == 0:
             raise LoaderError("the loader yielded no image of the val split")
-        held_out = ledger.count().worst
-        if not held_out.exact:
+        held_out = ledger.count().worst if ledger.known else None
+        if held_out is not None and not held_out.exact:
             warning = (
                 f"of {held_out.expected} held-out images {held_out.missing} are missing, "
                 f"{held_out.duplicate} came again "
@@ -222,7 +251,7 @@ class _Measurement:
             del first  # its memory is free for a later batch
             opened.stream.settle(self._made_ahead)
         waiting = waiting_on(self._device)
-        passes = run_passes(stream, step, waiting, self._plan.budget, self._clock, self._ticker(name))
+        passes = run_passes(stream, step, waiting, self._budget, self._clock, self._ticker(name))
         end = self._clock()
         self._tell(Measured(name, end - sum(one.seconds for one in passes), end))
         gap = None
@@ -239,7 +268,7 @@ class _Measurement:
             nonlocal told
             if self._clock() - told >= TELL_INTERVAL_SECONDS:
                 told = self._clock()
-                self._tell(Doing(name, passes, self._plan.budget.repeats))
+                self._tell(Doing(name, passes, 1))
 
         return tick
 
@@ -249,15 +278,20 @@ class _Measurement:
         with self._factory.open(work, self._options) as loader:
             stream = LoaderStream(Feed(loader, work), self._ledger, self._clock, self._next_epoch)
             try:
-                yield _Opened(stream, begin)
+                yield _Opened(stream, begin, loader.samples_per_epoch)
             finally:
                 self._next_epoch = stream.next_epoch
 
-    def _new_step(self, work: Work) -> TrainingStep:
-        """A fresh model, the same for every loader and phase of a seed."""
+    def _new_step(self, work: Work, batches: list[Batch]) -> TrainingStep:
+        """A fresh model, the same for every loader, phase and block of a seed."""
         torch.manual_seed(work.seed)
         family = load_model_family_for(self._plan.model)
-        model = family.build(self._plan.model, len(work.source.classes), work.channels)
+        classes = len(work.source.classes)
+        if not self._factory.takes_work:
+            # A pipeline of the user's own may serve other data than --data names.
+            highest = max(int(batch.labels.max()) for batch in batches)
+            classes = classes if highest < classes else max(MANY_CLASSES, highest + 1)
+        model = family.build(self._plan.model, classes, work.channels)
         return TrainingStep(model, StepSettings(self._device, work.compute_dtype, self._plan.compile))
 
     def _ledger_count(self) -> LedgerCount | None:

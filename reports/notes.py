@@ -1,0 +1,187 @@
+"""What a reader must know to trust, or not to trust, a row, and what to do next: lines below the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from throughput.results import CacheEvidence, Comparison, Phase, Results, Row, Suggestion, Verdict
+
+_WAIT_MS_THAT_MATTERS = 1.0
+_WAIT_SHARE_THAT_MATTERS = 0.02
+_LONG_TAIL = 5
+"""A 99th percentile of so many medians is a stall that a mean would hide."""
+
+
+def notes(results: Results) -> list[str]:
+    """The lines for all rows, each beginning with its loader, then how the loaders compare."""
+    lines = [f"{row.loader}: {line}" for row in results.rows for line in _of_row(row, results)]
+    compared = [one for one in results.comparisons if one.phase == _compared_phase(results)]
+    return [*lines, *(_compared(one) for one in compared)]
+
+
+def short(path: str) -> str:
+    """A path below the home folder as a shell would write it."""
+    home = f"{Path.home()}/"
+    return f"~/{path.removeprefix(home)}" if path.startswith(home) else path
+
+
+def duration(seconds: float) -> str:
+    """``48 s``, ``12 min 5 s`` or ``3 h 40 min``."""
+    whole = round(seconds)
+    if whole < 1:
+        return f"{seconds:.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def _of_row(row: Row, results: Results) -> Iterator[str]:
+    if row.status != "ok":
+        yield f"{row.status}: {row.reason}"
+        return
+    yield from _certified(row)
+    if row.prepare is not None and row.prepare.folder is not None:
+        cost = f"in {row.prepare.seconds:.1f} s" if row.prepare.seconds else "by an earlier run"
+        yield (
+            f"reads a copy of {row.prepare.bytes / 1e6:,.0f} MB, "
+            f"packed {cost} into {short(row.prepare.folder)}"
+        )
+    if row.ledger is not None:
+        yield _counted(row)
+    if row.cache is not None:
+        yield _cached(row.cache)
+    if row.accuracy is not None and row.train_images is not None:
+        yield (
+            f"top-1 of {results.work['val_images']:,} held-out images after training on {row.train_images:,}"
+        )
+    if row.accuracy is None and row.accuracy_reason is not None:
+        yield f"no accuracy: {row.accuracy_reason}"
+    yield from _stalls(row)
+    if row.verdict is not None:
+        yield from _verdict(row.verdict)
+
+
+def _certified(row: Row) -> Iterator[str]:
+    certificate = row.certificate
+    if certificate is None:
+        return
+    if certificate.comparable is None:
+        yield f"not certified: {certificate.reason}"
+    elif certificate.comparable:
+        made = "by an earlier run" if certificate.cached else f"in {certificate.seconds:.1f} s"
+        yield f"certified to do the same work: {len(certificate.checks)} checks, {made}"
+    else:
+        for check in certificate.failed:
+            yield f"NOT COMPARABLE: {check.name}: {check.words}"
+        if certificate.reason is not None:
+            yield f"NOT COMPARABLE: {certificate.reason}"
+
+
+def _counted(row: Row) -> str:
+    assert row.ledger is not None
+    worst = row.ledger.worst
+    complete = sum(epoch.complete for epoch in row.ledger.epochs)
+    if row.ledger.exact and complete:
+        return f"every one of {worst.expected:,} images exactly once in each of {complete} epochs"
+    if row.ledger.exact:
+        return f"no epoch was finished; {worst.unique:,} of {worst.expected:,} images came, none twice"
+    return (
+        f"MISCOUNTED: in epoch {worst.epoch}, of {worst.expected:,} images {worst.missing or 0:,} missing, "
+        f"{worst.duplicate:,} duplicate, {worst.unexpected:,} unexpected"
+    )
+
+
+def _cached(cache: CacheEvidence) -> str:
+    resident = (
+        f"{100 * cache.resident_before:.1f} % of {cache.files_bytes / 1e6:,.1f} MB in the page cache before"
+    )
+    if cache.mode == "warm":
+        return f"warm: {resident}"
+    told = (
+        f"cold: {resident}, {cache.bytes_read / 1e6:,.1f} MB read from the device for "
+        f"{cache.bytes_delivered / 1e6:,.1f} MB of images delivered"
+    )
+    if cache.fetch_stall_fraction is not None:
+        told += f"; of the time, {100 * cache.fetch_stall_fraction:.0f} % waited for the device"
+    if cache.preparation_stall_fraction is not None:
+        told += f" and {100 * cache.preparation_stall_fraction:.0f} % for decoding and transforming"
+    return told
+
+
+def _stalls(row: Row) -> Iterator[str]:
+    """Told where the model waits at all, and the waits are not all alike."""
+    phase = row.train
+    if phase is None or phase.wait_ms is None or phase.wait_fraction < _WAIT_SHARE_THAT_MATTERS:
+        return
+    p50, p99 = phase.wait_ms["p50"], phase.wait_ms["p99"]
+    if p99 < _WAIT_MS_THAT_MATTERS:
+        return
+    told = f"waits for a batch {p50:,.1f} ms in the median, {p99:,.1f} ms at the 99th percentile"
+    if phase.epoch_gap_seconds is not None and 1e3 * phase.epoch_gap_seconds > _LONG_TAIL * p50:
+        told += f", {1e3 * phase.epoch_gap_seconds:,.1f} ms at the start of an epoch"
+    if phase.first_batch_seconds is not None:
+        told += f"; {phase.first_batch_seconds:.1f} s to the first batch"
+    yield told
+
+
+def _verdict(verdict: Verdict) -> Iterator[str]:
+    yield f"{verdict.bottleneck}: {verdict.sentence}"
+    total = sum(verdict.stages.values())
+    if total > 0:
+        shares = ", ".join(f"{name} {100 * spent / total:.0f} %" for name, spent in verdict.stages.items())
+        yield f"an image takes {1e3 * total:.2f} ms of one core: {shares}"
+    for number, suggestion in enumerate(verdict.suggestions, start=1):
+        yield f"try {number}: {_suggested(suggestion)}"
+    if verdict.epochs:
+        yield "an epoch takes " + "; ".join(
+            f"{duration(one.seconds)}{_between(one.low, one.high)} for {one.images:,} images"
+            for one in verdict.epochs
+        )
+
+
+def _suggested(suggestion: Suggestion) -> str:
+    told = (
+        f"{suggestion.text}: {suggestion.images_per_second:,.0f} images/s predicted "
+        f"[{suggestion.low:,.0f}, {suggestion.high:,.0f}]"
+    )
+    if suggestion.measured is None:
+        return told
+    rate = suggestion.measured
+    interval = "" if rate.low is None else f" [{rate.low:,.0f}, {rate.high:,.0f}]"
+    return f"{told}, {rate.median:,.0f}{interval} measured"
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" ({duration(low)} to {duration(high)})"
+
+
+def _compared_phase(results: Results) -> str | None:
+    """The last phase that was compared: training where there was any."""
+    phases = [one.phase for one in results.comparisons]
+    return "train" if "train" in phases else (phases[-1] if phases else None)
+
+
+def _compared(one: Comparison) -> str:
+    what = "training" if one.phase == "train" else "alone"
+    if one.low is None or one.high is None:
+        return f"{one.loader} / {one.baseline}: {what} {one.ratio:.3f}, once: no interval (raise --repeats)"
+    return (
+        f"{one.loader} / {one.baseline}: {what} {one.ratio:.3f} [{one.low:.3f}, {one.high:.3f}] "
+        f"over {one.pairs} rounds: {one.words}"
+    )
+
+
+def rate(phase: Phase | None) -> str:
+    """The median, and half the width of its interval where there were several passes."""
+    if phase is None:
+        return "-"
+    found = phase.images_per_second
+    if found.low is None or found.high is None:
+        return f"{found.median:,.0f}"
+    half = (found.high - found.low) / 2
+    # Two passes that differ say next to nothing, and their interval says so.
+    return f"{found.median:,.0f} ±{half:,.0f}" if half < found.median else f"{found.median:,.0f} ±>100%"

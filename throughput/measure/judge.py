@@ -1,0 +1,66 @@
+"""From the rows that were measured to how they compare and what limits each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from throughput.comparison import compare_rounds
+from throughput.contracts import ComputeDtype
+from throughput.measure.environment import usable_cores
+from throughput.measure.verdict import draw_verdict
+from throughput.registry import load_loader
+from throughput.results import PhaseName, Results, Row
+
+IMAGENET_IMAGES = 1_281_167
+"""Training images of ILSVRC-2012."""
+
+
+@dataclass(frozen=True)
+class Possible:
+    """What could be suggested here: the fastest dtype of the device, and loaders that decode on its GPU.
+
+    project_images: how large an epoch to tell the time of, beside the data's own.
+    """
+
+    fast_dtype: ComputeDtype
+    gpu_loaders: tuple[str, ...] = ()
+    project_images: int = IMAGENET_IMAGES
+
+
+def judge(results: Results, possible: Possible) -> Results:
+    """The results with a verdict on each row and the loaders compared, as far as there are rows."""
+    ranked = [row for row in results.rows if is_ranked(row)]
+
+    def judged(row: Row) -> Row:
+        work = results.work
+        if not load_loader(row.loader).takes_work:
+            # Nobody knows how to give it another number of workers.
+            work = {name: value for name, value in work.items() if name != "workers"}
+        verdict = draw_verdict(
+            row,
+            work,
+            usable_cores(),
+            [other for other in ranked if other is not row],
+            possible.project_images,
+            fast_dtype=possible.fast_dtype,
+            gpu_loaders=possible.gpu_loaders,
+        )
+        return replace(row, verdict=verdict)
+
+    rows = tuple(judged(row) if row.status == "ok" else row for row in results.rows)
+    rates = {row.loader: _rates(row) for row in ranked}
+    return replace(results, rows=rows, comparisons=compare_rounds(rates) if len(rates) > 1 else ())
+
+
+def is_ranked(row: Row) -> bool:
+    """Whether a row may stand beside others: measured, and not found to do other work."""
+    return row.status == "ok" and (row.certificate is None or row.certificate.comparable is not False)
+
+
+def _rates(row: Row) -> dict[PhaseName, list[float]]:
+    phases: dict[PhaseName, list[float]] = {}
+    if row.load is not None:
+        phases["load"] = row.load.rates
+    if row.train is not None:
+        phases["train"] = row.train.rates
+    return phases

@@ -1,0 +1,254 @@
+"""Each task runs in a fresh process, so that none finds what another left behind.
+
+Importing torch takes seconds. The nursery is a process that has imported it, has done nothing with it,
+and forks for each task: a child begins in the state of a process that has just started.
+
+``python -m throughput.measure.nursery FD PARENT`` takes tasks from the socket FD. Both ends are this
+package, on this machine, by this user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from throughput.measure.events import Event, Finished
+from throughput.measure.plan import Block, Task
+from throughput.results import Certificate, Row
+
+MODULE = "throughput.measure.nursery"
+_POLL_SECONDS = 0.1
+_GRACE_SECONDS = 0.3
+_CHECK_SECONDS = 0.01
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_NO_CHILD = -1000
+"""Neither a pid nor the status of a process: there was none."""
+
+
+class Nursery:
+    """Runs tasks one after another. Leaving the context ends it, and whatever still runs."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end()
+
+    @contextlib.contextmanager
+    def running(self, task: Task) -> Iterator[tuple[int, Iterator[Event]]]:
+        """Run a task in a fresh process: its pid, and its events until Finished.
+
+        On leaving, by whatever way, the process and all its workers are gone. A process that dies
+        without a word is told of as a failure.
+        """
+        ours, theirs = os.pipe()
+        events = Connection(ours, writable=False)
+        # Workers that are killed leave their sockets' folders behind; these go with their own folder.
+        scratch = tempfile.mkdtemp(prefix="tp-")
+        child: _Child | None = None
+        try:
+            messages = self._send(theirs, scratch, task)
+            child = _Child(messages)
+            yield child.pid, _events(events, child, task)
+        finally:
+            if child is None:
+                self._end()  # interrupted before the task began: nobody knows how far it came
+            else:
+                child.end()
+            events.close()
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _send(self, events_to: int, scratch: str, task: Task) -> Connection:
+        """Hand a task over; what the nursery says about it comes from the connection."""
+        try:
+            control = self._started()
+            messages = Connection(os.dup(control.fileno()))
+            with contextlib.suppress(BrokenPipeError):  # its end is noticed where its answer is missing
+                socket.send_fds(control, [b"\0"], [events_to])
+                messages.send((scratch, pickle.dumps(task)))
+            return messages
+        finally:
+            os.close(events_to)
+
+    def _started(self) -> socket.socket:
+        """The nursery's socket; it is started, or started anew, where it does not run."""
+        if self._control is not None and self._process is not None and self._process.poll() is None:
+            return self._control
+        self._end()
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: what lies in the current folder is imported only if it could be imported here.
+                [sys.executable, "-P", "-m", MODULE, str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                # What libraries print goes to stderr: stdout carries only what was asked for.
+                stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                # A session of its own: Ctrl-C in the terminal reaches us only.
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+                },
+            )
+        return self._control
+
+    def _end(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class _Child:
+    """A forked process as its grandparent knows it: by its pid, then by its exit status."""
+
+    def __init__(self, messages: Connection) -> None:
+        self._messages = messages
+        self._status: int | None = None
+        self.pid = self._heard()
+
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        if self._status is None and self._messages.poll():
+            self._status = self._heard()
+        return self._status
+
+    def end(self) -> None:
+        """End it and everything that it started: asked first, so that it can clean up, then told."""
+        deadline = time.monotonic() + _GRACE_SECONDS
+        if self.pid > 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGTERM)
+                while _group_lives(self.pid) and time.monotonic() < deadline:
+                    time.sleep(_CHECK_SECONDS)
+                os.killpg(self.pid, signal.SIGKILL)
+        if self._status is None:
+            self._heard()
+        self._messages.close()
+
+    def _heard(self) -> int:
+        """What the nursery says next; no pid and a status of its own where it has ended without a word."""
+        try:
+            said: int = self._messages.recv()
+        except (EOFError, ConnectionResetError):
+            said = self._status = _NO_CHILD
+        return said
+
+
+def _events(events: Connection, child: _Child, task: Task) -> Iterator[Event]:
+    while True:
+        # Workers hold the pipe open too, so a dead process does not show as its end.
+        status = child.status()
+        while events.poll(0 if status is not None else _POLL_SECONDS):
+            try:
+                event: Event = events.recv()
+            except EOFError:
+                break
+            yield event
+            if isinstance(event, Finished):
+                return
+        if status is not None:
+            reason = _obituary(status)
+            failure = (
+                Row(task.plan.loader, "failed", reason)
+                if isinstance(task, Block)
+                else Certificate(None, reason=reason)
+            )
+            yield Finished(failure)
+            return
+
+
+def _obituary(exit_status: int) -> str:
+    if exit_status == -signal.SIGKILL:
+        return (
+            "the measuring process was killed (SIGKILL), most likely for lack of memory: "
+            "try a smaller --batch or fewer --workers"
+        )
+    if exit_status == _NO_CHILD:
+        return "the measuring process could not be started; its last words are above"
+    if exit_status < 0:
+        name = signal.Signals(-exit_status).name
+        return f"the measuring process was ended by {name}; its last words are above"
+    return f"the measuring process ended early with status {exit_status}; its last words are above"
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _main() -> None:
+    """Take tasks until the socket is closed."""
+    control_fd, parent = (int(argument) for argument in sys.argv[1:])
+    if not _dies_with(parent):
+        return
+    from throughput.measure import child  # imports torch: what all this is for
+
+    control = socket.socket(fileno=control_fd)
+    messages = Connection(os.dup(control_fd))
+    # Python warns of forking where there are threads. The ones here are idle and numpy's, which prepares
+    # its own for a fork (pthread_atfork in OpenBLAS).
+    warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
+    while True:
+        told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not told:
+            return
+        scratch, task = messages.recv()
+        nursery = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            control.close()
+            messages.close()
+            warnings.resetwarnings()
+            _become(scratch, nursery)
+            child.perform(pickle.loads(task), Connection(descriptors[0], readable=False))
+        # Here and in the child: whoever comes first, the group is there before its number is told.
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpgid(pid, pid)
+        os.close(descriptors[0])
+        messages.send(pid)
+        _, status = os.waitpid(pid, 0)
+        messages.send(os.waitstatus_to_exitcode(status))
+
+
+def _become(scratch: str, nursery: int) -> None:
+    """Turn the forked process into one of its own: its group, its temporary folder, its end."""
+    os.setpgid(0, 0)
+    if not _dies_with(nursery):
+        os._exit(1)
+    os.environ["TMPDIR"] = tempfile.tempdir = scratch
+
+
+def _dies_with(parent: int) -> bool:
+    """Ask to be ended when ``parent`` is, should it be killed; False if it has been already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    return os.getppid() == parent
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,83 @@
+"""A block's data in the page cache: put in the state that was asked for, proved, and what the device gave."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from throughput.contracts import Progress, Source
+from throughput.errors import LoaderError
+from throughput.measure.pagecache import counts_reads, device_bytes_read, require_cold, require_warm
+from throughput.measure.plan import CacheMode
+from throughput.results import CacheEvidence, Pass
+
+
+class Storage:
+    """mode ``any`` leaves the page cache as it is and gives no evidence."""
+
+    def __init__(self, source: Source, mode: CacheMode, progress: Progress) -> None:
+        self.mode = mode
+        self._source = source
+        self._progress = progress
+        self._files = source.files() if mode != "any" else ()
+        self._resident: list[float] = []
+        self._bytes_read = 0
+        self._bytes_delivered = 0.0
+        self._compared: tuple[Pass, Pass] | None = None
+
+    def warm(self) -> None:
+        """For mode ``warm``: read what is not in the page cache, and prove that all is."""
+        if self.mode == "warm":
+            self._resident.append(require_warm(self._files, self._progress))
+
+    @contextmanager
+    def cold(self) -> Iterator[Callable[[int], None]]:
+        """Evict the files and prove it; on leaving, prove that the device was read.
+
+        The pass inside tells how many images it delivered. Raises LoaderError where nothing was read, and
+        where the kernel does not count what is read from this file system.
+        """
+        if not counts_reads(self._files):
+            raise LoaderError(
+                f"--cache cold: nobody counts what is read from the device under {self._source.location} "
+                "(as on some network and user-space file systems): put the data on a local disk"
+            )
+        self._resident.append(require_cold(self._files))
+        before = device_bytes_read(os.getpid())
+        mean_bytes = self._source.encoded_bytes() / len(self._source.labels)
+        delivered = 0.0
+
+        def deliver(images: int) -> None:
+            nonlocal delivered
+            delivered = images * mean_bytes
+
+        yield deliver
+        read = device_bytes_read(os.getpid()) - before
+        if read <= 0:
+            raise LoaderError(
+                f"a cold pass delivered {delivered / 1e6:,.1f} MB of images and read nothing from the "
+                f"device: the loader does not read {self._source.location}, or the device caches"
+            )
+        self._bytes_read += read
+        self._bytes_delivered += delivered
+
+    def compare(self, cold: Pass, warm: Pass) -> None:
+        """Note the same batches from a cold and from a warm cache; those of the last phase are kept."""
+        self._compared = (cold, warm)
+
+    def evidence(self) -> CacheEvidence | None:
+        """All that was proved and read; None where the page cache was left as it was."""
+        if self.mode == "any":
+            return None
+        cold, warm = self._compared or (None, None)
+        return CacheEvidence(
+            mode=self.mode,
+            files_bytes=self._source.encoded_bytes(),
+            resident_before=max(self._resident) if self.mode == "cold" else min(self._resident, default=0.0),
+            bytes_read=self._bytes_read,
+            bytes_delivered=round(self._bytes_delivered),
+            images=cold.images if cold else None,
+            cold_seconds=cold.seconds if cold else None,
+            warm_seconds=warm.seconds if warm else None,
+        )

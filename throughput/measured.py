@@ -1,0 +1,125 @@
+"""What measuring yields: the passes of a phase, and what each epoch delivered."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Literal
+
+from throughput.measure.statistics import rate_interval
+
+PhaseName = Literal["load", "model", "train"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Images per second over several passes: the median, and the 95 % interval (``rate_interval``).
+
+    A single pass has no spread: ``low`` and ``high`` are None.
+    """
+
+    median: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One measured stretch.
+
+    images: distinct samples of their epoch that became ready; repeats do not count (in ``replay`` they do).
+    seconds: wall-clock time, all device work included.
+    wait_seconds: time in which nothing but the next ready batch was waited for.
+    batch_wait_seconds: the same, batch by batch.
+    """
+
+    images: int
+    seconds: float
+    wait_seconds: float
+    batch_wait_seconds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The passes of one phase: the loader alone, the model alone, or both together."""
+
+    passes: tuple[Pass, ...]
+    first_batch_seconds: float | None = None
+    """From opening the pipeline to its first ready batch."""
+    epoch_gap_seconds: float | None = None
+    """Median wait for the first batch of an epoch that followed another; None where none did."""
+
+    @property
+    def images_per_second(self) -> Rate:
+        rates = self.rates
+        interval = rate_interval(rates)
+        return Rate(statistics.median(rates), *(interval or (None, None)))
+
+    @property
+    def rates(self) -> list[float]:
+        """Images per second of each pass."""
+        return [one.images / one.seconds for one in self.passes]
+
+    @property
+    def wait_fraction(self) -> float:
+        """Share of the time in which the model waited for a batch, 0..1."""
+        return sum(one.wait_seconds for one in self.passes) / sum(one.seconds for one in self.passes)
+
+    @property
+    def wait_ms(self) -> dict[str, float] | None:
+        """Milliseconds waited for a batch: the median and the 99th percentile (nearest rank)."""
+        waits = sorted(wait for one in self.passes for wait in one.batch_wait_seconds)
+        if not waits:
+            return None
+        return {
+            # -(-a // b) rounds up: the shortest wait that is no shorter than that share of them.
+            f"p{share}": 1e3 * waits[-(-share * len(waits) // 100) - 1]
+            for share in (50, 99)
+        }
+
+
+@dataclass(frozen=True)
+class EpochCount:
+    """What one epoch delivered. ``complete`` is False where the time budget ended it early.
+
+    expected: distinct ids that the epoch holds. unique: of these, how many came. missing: how many
+    did not (None in an epoch that was cut short). duplicate: ids that came again. padded: filler that the
+    loader declared (id -1). unexpected: ids that do not belong to the split or to this rank's source.
+    Of a pipeline with ids of its own, only duplicates can be told: expected is what came, missing None.
+    """
+
+    epoch: int
+    complete: bool
+    expected: int
+    unique: int
+    missing: int | None
+    duplicate: int
+    padded: int
+    corrupt: int = 0
+    unexpected: int = 0
+
+    @property
+    def exact(self) -> bool:
+        return not (self.missing or self.duplicate or self.unexpected or self.corrupt)
+
+
+@dataclass(frozen=True)
+class LedgerCount:
+    """Every epoch's count. Its summary is the worst epoch, a complete one where there is a choice."""
+
+    epochs: tuple[EpochCount, ...]
+
+    @property
+    def worst(self) -> EpochCount:
+        """The complete epoch with the most faults; one that was cut short where only such show any."""
+
+        def badness(count: EpochCount) -> tuple[bool, bool, int]:
+            faults = (count.missing or 0) + count.duplicate + count.unexpected + count.corrupt
+            return faults > 0, count.complete, faults
+
+        return max(self.epochs, key=badness)
+
+    @property
+    def exact(self) -> bool:
+        """True where no epoch, complete or not, shows a fault."""
+        return all(epoch.exact for epoch in self.epochs)
