@@ -11,6 +11,8 @@ _WAIT_MS_THAT_MATTERS = 1.0
 _WAIT_SHARE_THAT_MATTERS = 0.02
 _LONG_TAIL = 5
 """A 99th percentile of so many medians is a stall that a mean would hide."""
+_ENDLESS = 100
+"""Beyond this, the end of a ratio's interval is not worth its digits."""
 
 
 def notes(results: Results) -> list[str]:
@@ -169,8 +171,9 @@ def _compared(one: Comparison) -> str:
     what = "training" if one.phase == "train" else "alone"
     if one.low is None or one.high is None:
         return f"{one.loader} / {one.baseline}: {what} {one.ratio:.3f}, once: no interval (raise --repeats)"
+    high = f"{one.high:.3f}" if one.high < _ENDLESS else f"over {_ENDLESS}"
     return (
-        f"{one.loader} / {one.baseline}: {what} {one.ratio:.3f} [{one.low:.3f}, {one.high:.3f}] "
+        f"{one.loader} / {one.baseline}: {what} {one.ratio:.3f} [{one.low:.3f}, {high}] "
         f"over {one.pairs} rounds: {one.words}"
     )
 

@@ -17,7 +17,7 @@ MOST_LINES = 400
 WRAPPED_BY = {
     "nvidia": {"loaders/dali.py"},
     "webdataset": {"loaders/tarshards.py"},
-    "torchvision": {"models/zoo.py"},
+    "torchvision": {"models/zoo.py", "throughput/certificate/reference.py"},
     "onnxruntime": {"models/sessions.py"},
 }
 """Heavy library -> the files that may import it, inside functions."""

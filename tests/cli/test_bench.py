@@ -59,7 +59,8 @@ class TestMeasured:
         assert title.startswith(f"{train} images ({held_out} more held out) of {images}, 32 px, batch 8")
         assert "cnn_small" in title
         for line in lines:
-            assert line[0] in "┏┃┡│└" or line.startswith(tuple(f"{name}: " for name in LOADERS)), line
+            said_of = (f"{name}{mark}" for name in LOADERS for mark in (": ", " / "))
+            assert line[0] in "┏┃┡│└" or line.startswith(tuple(said_of)), line
         for name in LOADERS:
             assert sum(line.startswith(f"│ {name} ") for line in lines) == 1
 
@@ -285,7 +286,7 @@ def refuse(wrong, monkeypatch, capfd, tmp_path) -> Callable[..., str]:
     def reached(*_: object) -> None:
         raise AssertionError("a measurement was started")
 
-    monkeypatch.setattr("throughput.api.measure", reached)
+    monkeypatch.setattr("throughput.api.Nursery", reached)
     monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(wrong)
 
