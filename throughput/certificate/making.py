@@ -12,7 +12,7 @@ from throughput.certificate.delivery import BrokenError, UnknownIdsError, delive
 from throughput.certificate.heldout import data_checks, held_out_checks, limits_for
 from throughput.certificate.images import own_images
 from throughput.certificate.rollcall import check_ranks
-from throughput.certificate.train import train_checks
+from throughput.certificate.train import STEADY_SIZE, train_checks
 from throughput.contracts import LoaderFactory, Progress, Work, no_progress
 from throughput.registry import missing_requirements
 from throughput.results import Certificate, Check
@@ -63,7 +63,7 @@ def make_certificate(
     )
     limits = limits_for(factory.decode(work, options))
     held_out = replace(own, source=mixed.source, split="val")
-    over_steady = replace(own, source=steady.source)
+    over_steady = replace(own, source=steady.source, image_size=min(own.image_size, STEADY_SIZE))
     stages: list[tuple[str, str, Callable[[], list[Check]]]] = [
         ("val", "held-out pixels", lambda: held_out_checks(factory, options, held_out, mixed, limits)),
         ("val", "batches as the model takes them", lambda: _check_ready(factory, options, held_out, work)),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import os
 import pickle
 import shutil
@@ -26,7 +27,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from throughput.measure.events import Event, Finished
-from throughput.measure.plan import Block, Task
+from throughput.measure.plan import Block, Certification, Task
 from throughput.results import Certificate, Row
 
 MODULE = "throughput.measure.nursery"
@@ -34,6 +35,11 @@ _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 0.3
 _CHECK_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_NEEDS: dict[type[Task], tuple[str, ...]] = {
+    Block: (),
+    Certification: ("throughput.measure.certify", "torchvision.transforms"),
+}
+"""What else is imported before the fork: it takes seconds, and each loader's certificate needs it."""
 _NO_CHILD = -1000
 """Neither a pid nor the status of a process: there was none."""
 
@@ -82,7 +88,7 @@ class Nursery:
             messages = Connection(os.dup(control.fileno()))
             with contextlib.suppress(BrokenPipeError):  # its end is noticed where its answer is missing
                 socket.send_fds(control, [b"\0"], [events_to])
-                messages.send((scratch, pickle.dumps(task)))
+                messages.send((scratch, _NEEDS[type(task)], pickle.dumps(task)))
             return messages
         finally:
             os.close(events_to)
@@ -217,7 +223,9 @@ def _main() -> None:
         told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not told:
             return
-        scratch, task = messages.recv()
+        scratch, needs, task = messages.recv()
+        for module in needs:
+            importlib.import_module(module)
         nursery = os.getpid()
         pid = os.fork()
         if pid == 0:
