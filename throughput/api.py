@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,12 +24,13 @@ from throughput.contracts import Batch, LoaderFactory, Progress, Split, Work, no
 from throughput.errors import OptionError, UnknownNameError
 from throughput.measure.budget import Budget
 from throughput.measure.environment import environment
-from throughput.measure.judge import IMAGENET_IMAGES, Possible, judge
+from throughput.measure.judge import IMAGENET_IMAGES, judge
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import PHASES, CacheMode, Certification, Plan, describe_work, require_phases
 from throughput.measure.prediction import check_first_suggestion
 from throughput.measure.rounds import measure_rounds
 from throughput.measure.run import certify as run_certification
+from throughput.measure.suggestions import Possible
 from throughput.options import build_options
 from throughput.registry import load_loader, loader_names, missing_requirements
 from throughput.results import Certificate, Results, Row
@@ -178,7 +181,7 @@ def bench(
         rows=(),
     )
     possible = Possible(
-        choose_dtype("auto", torch.device(work.device)), _decoding_on_the_gpu(work), project_images
+        choose_dtype("auto", torch.device(work.device)), _decoding_on_the_gpu(work), _can_compile(work.device)
     )
     with Nursery() as nursery:
         certificates = [
@@ -192,7 +195,7 @@ def bench(
                 for row, certificate in zip(rows, certificates, strict=True)
                 if row is not None
             ]
-            return judge(replace(blank, rows=tuple(judged)), possible)
+            return judge(replace(blank, rows=tuple(judged)), possible, project_images)
 
         results = results_of(
             measure_rounds(plans, nursery, progress, lambda rows: on_results(results_of(rows)))
@@ -272,6 +275,12 @@ def _decoding_on_the_gpu(work: Work) -> tuple[str, ...]:
         if factory.decode(work, build_options(factory, {})) == "gpu":
             found.append(name)
     return tuple(found)
+
+
+def _can_compile(device: str) -> bool:
+    """On a GPU Triton compiles; on a CPU torch.compile calls a C++ compiler, which may be absent."""
+    compilers = (os.environ.get("CXX", "g++"), "g++", "clang++")
+    return device.startswith("cuda") or any(shutil.which(compiler) for compiler in compilers)
 
 
 def _require_options(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:

@@ -28,14 +28,16 @@ from throughput.errors import OptionError
 _BURNT_BYTES = bytes(1 << 18)
 """Hashed over and over to keep a core busy: hashlib lets go of the interpreter's lock meanwhile."""
 
+_LATE_SECONDS = 0.010
+
 
 @dataclass(frozen=True)
 class FakeOptions:
     """How fast the batches come, how they are made, and what is wrong with them.
 
-    batch_seconds: slept for each batch. busy_seconds: CPU time burnt for each batch. prefetch: batches that
-    each worker keeps ready or under way. inline: made in the caller's thread, only when asked for.
-    drop, repeat: samples lost and doubled in every epoch.
+    batch_seconds: slept for each batch, exact by the clock if inline. busy_seconds: CPU time burnt for each.
+    prefetch: batches that each worker keeps ready or under way. inline: made in the caller's thread, only
+    when asked for. drop, repeat: samples lost and doubled in every epoch.
     """
 
     batch_seconds: float = 0.0
@@ -70,6 +72,18 @@ class FakeLoaderFactory(LoaderFactory):
             yield loader
         finally:
             loader.close()
+
+
+def delay(seconds: float) -> None:
+    """Return when so much time has gone by on the clock.
+
+    A virtual machine may wake a sleeper several milliseconds late, and later after some lengths of sleep than
+    after others: the last part is spent watching the clock.
+    """
+    end = time.perf_counter() + seconds
+    time.sleep(max(0.0, seconds - _LATE_SECONDS))
+    while time.perf_counter() < end:
+        pass
 
 
 class _Key(NamedTuple):
@@ -123,7 +137,9 @@ class _FakeLoader(Loader):
 
     def _make(self, key: _Key) -> Batch:
         options, ids = self._options, key.ids
-        if options.batch_seconds and self._woken_within(options.batch_seconds):
+        if options.inline:
+            delay(options.batch_seconds)
+        elif options.batch_seconds and self._woken_within(options.batch_seconds):
             return Batch(self._images[:0], self._images[:0], self._images[:0])  # nobody waits for it
         burn(options.busy_seconds)
         images = self._images[: len(ids)]

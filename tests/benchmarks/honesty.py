@@ -110,12 +110,13 @@ def main() -> None:
     parser.add_argument("--comparisons", type=int, default=40)
     parser.add_argument("--delays", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--delay-pairs", type=int, default=5)
     arguments = parser.parse_args()
     work = Work(open_source(arguments.folder), batch_size=16, workers=usable_cores())
     outcomes = []
     with Nursery() as nursery:
         for slower in (1.2, 1.05):
-            outcomes.append(against_a_delay(nursery, work, slower, arguments.delays, arguments.pairs))
+            outcomes.append(against_a_delay(nursery, work, slower, arguments.delays, arguments.delay_pairs))
         outcomes.append(
             against_itself(nursery, work, arguments.loader, arguments.comparisons, arguments.pairs)
         )

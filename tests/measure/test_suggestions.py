@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from throughput.measure.suggestions import Possible
 from throughput.measure.verdict import draw_verdict
 from throughput.results import (
     Certificate,
@@ -65,6 +66,11 @@ SLEEPER = row_of(
     20, 2000, 19.8, 0.99, cpu_utilisation=0.05, load_cpu_utilisation=0.03, model_cpu_utilisation=0.4
 )
 """A loader of two workers that sleep; nothing is busy."""
+
+
+def test_compiling_is_not_suggested_without_a_compiler() -> None:
+    assert {"compile": "true"} in options_of(suggestions(CONTENDED))
+    assert {"compile": "true"} not in options_of(suggestions(CONTENDED, possible=Possible(can_compile=False)))
 
 
 def test_a_loader_that_sleeps_wants_workers_in_proportion() -> None:
@@ -192,19 +198,19 @@ def test_a_model_at_its_limit_is_to_be_made_faster() -> None:
     assert {"compile": "true"} in options_of(found)
     assert {"batch": "128"} in options_of(found)
     assert {"precision": "bf16"} not in options_of(found), "nobody said that the device is fast in it"
-    found = suggestions(row, CUDA | {"compute_dtype": "float32"}, 16, fast_dtype="bfloat16")
+    found = suggestions(row, CUDA | {"compute_dtype": "float32"}, 16, possible=Possible("bfloat16"))
     assert options_of(found) == [{"precision": "bf16"}]
     assert (found[0].low, found[0].high) == (pytest.approx(495), pytest.approx(990))
 
 
 def test_a_faster_model_is_no_help_to_a_slow_loader() -> None:
-    found = suggestions(SLEEPER, CPU, fast_dtype="bfloat16")
+    found = suggestions(SLEEPER, CPU, possible=Possible("bfloat16"))
     assert options_of(found) == [{"workers": "8"}]
 
 
 def test_what_is_on_already_is_not_suggested() -> None:
     row = row_of(5000, 500, 495, cpu_utilisation=0.5)
-    assert suggestions(row, CUDA, 16, fast_dtype="bfloat16") == ()
+    assert suggestions(row, CUDA, 16, possible=Possible("bfloat16")) == ()
 
 
 def test_a_loader_that_overlaps_in_part_gets_a_longer_queue() -> None:
@@ -224,12 +230,12 @@ def test_a_loader_that_makes_nothing_ahead_is_told_to() -> None:
 
 def test_a_gpu_that_waits_for_cpus_may_decode() -> None:
     row = row_of(900, 3000, 880, 0.7, cpu_utilisation=0.98, load_cpu_utilisation=0.97)
-    found = suggestions(row, CUDA, 16, gpu_loaders=("mine", "quick"))
+    found = suggestions(row, CUDA, 16, possible=Possible(gpu_loaders=("mine", "quick")))
     assert found[0].options == {"loader": "quick"}
     assert (found[0].low, found[0].high) == (pytest.approx(880), pytest.approx(3000))
     assert "decode on the GPU" in suggestions(row, CUDA, 16)[0].text
     measured = row_of(800, 3000, 700, decode="gpu", loader="quick")
-    found = suggestions(row, CUDA, 16, (measured,), gpu_loaders=("quick",))
+    found = suggestions(row, CUDA, 16, (measured,), possible=Possible(gpu_loaders=("quick",)))
     assert {"loader": "quick"} not in options_of(found), "it was measured, and is slower"
     assert not any(
         "on the GPU" in one.text for one in suggestions(row_of(900, 3000, 880, decode="gpu"), CUDA)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from throughput.measure.balance import Balance, balance_of
+from throughput.measure.suggestions import Possible
 from throughput.measure.verdict import bottleneck_of, draw_verdict, sentence_of
 from throughput.results import Bottleneck, Pass, Phase, Row, Verdict
 
@@ -302,7 +303,7 @@ def test_no_figures_contradict_themselves_or_crash(seed: int) -> None:
         )
         work = rng.choice([CPU, CUDA, {}, CPU | {"workers": 16, "compile": True}])
         cores = rng.choice([1, 2, 64])
-        verdict = verdict_of(row, work, cores, fast_dtype="bfloat16", gpu_loaders=("quick",))
+        verdict = verdict_of(row, work, cores, possible=Possible("bfloat16", ("quick",)))
         balance = balance_of(row, work, cores)
         assert balance is not None
         assert sentence_of(balance) == verdict.sentence

@@ -18,7 +18,7 @@ from throughput.measure.events import Doing, Finished, Measured, Started, Tell
 from throughput.measure.feed import Feed
 from throughput.measure.ledger import Ledger
 from throughput.measure.phases import Step, Tick, run_epoch, run_passes
-from throughput.measure.plan import Block
+from throughput.measure.plan import PHASES, Block
 from throughput.measure.stages import time_stages
 from throughput.measure.storage import Storage
 from throughput.measure.stream import LoaderStream, ReplayStream, Stream
@@ -137,7 +137,7 @@ class _Measurement:
             if "train" in plan.phases:
                 step.restore(torch.load(self._block.state) if self._block.state.exists() else untrained)
                 row = self._train(row, work, step, storage)
-        if self._block.last:
+        if self._block.last and set(plan.phases) == set(PHASES):  # else no verdict asks for them
             row = self._with_stages(row, work)
         return replace(row, ledger=self._ledger_count(), cache=storage.evidence())
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from throughput.comparison import compare_rounds
-from throughput.contracts import ComputeDtype
 from throughput.measure.environment import usable_cores
+from throughput.measure.suggestions import Possible
 from throughput.measure.verdict import draw_verdict
 from throughput.registry import load_loader
 from throughput.results import PhaseName, Results, Row
@@ -15,20 +15,11 @@ IMAGENET_IMAGES = 1_281_167
 """Training images of ILSVRC-2012."""
 
 
-@dataclass(frozen=True)
-class Possible:
-    """What could be suggested here: the fastest dtype of the device, and loaders that decode on its GPU.
+def judge(results: Results, possible: Possible, project_images: int = IMAGENET_IMAGES) -> Results:
+    """The results with a verdict on each row and the loaders compared, as far as there are rows.
 
     project_images: how large an epoch to tell the time of, beside the data's own.
     """
-
-    fast_dtype: ComputeDtype
-    gpu_loaders: tuple[str, ...] = ()
-    project_images: int = IMAGENET_IMAGES
-
-
-def judge(results: Results, possible: Possible) -> Results:
-    """The results with a verdict on each row and the loaders compared, as far as there are rows."""
     ranked = [row for row in results.rows if is_ranked(row)]
 
     def judged(row: Row) -> Row:
@@ -41,9 +32,8 @@ def judge(results: Results, possible: Possible) -> Results:
             work,
             usable_cores(),
             [other for other in ranked if other is not row],
-            possible.project_images,
-            fast_dtype=possible.fast_dtype,
-            gpu_loaders=possible.gpu_loaders,
+            project_images,
+            possible,
         )
         return replace(row, verdict=verdict)
 

@@ -68,14 +68,25 @@ class _Case:
         return _Idea(Suggestion(text, math.sqrt(least * most), least, most, options), guess=True)
 
 
+@dataclass(frozen=True)
+class Possible:
+    """What could be tried on this machine.
+
+    fast_dtype: what the model's device computes in fastest, as ``--precision auto`` chooses it. gpu_loaders:
+    installed loaders that decode on the GPU. can_compile: torch.compile has the compiler that it needs.
+    """
+
+    fast_dtype: ComputeDtype = "float32"
+    gpu_loaders: tuple[str, ...] = ()
+    can_compile: bool = True
+
+
 def suggest(
     balance: Balance,
     row: Row,
     work: Mapping[str, Any],
     others: Sequence[Row],
-    *,
-    fast_dtype: ComputeDtype = "float32",
-    gpu_loaders: Sequence[str] = (),
+    possible: Possible,
 ) -> tuple[Suggestion, ...]:
     """What promises a gain: what can be applied first, then what is measured before what is guessed.
 
@@ -88,9 +99,9 @@ def suggest(
         *_more_workers(case),
         *_fewer_workers(case),
         *_another_loader(case, others),
-        *_gpu_decoding(case, others, gpu_loaders),
+        *_gpu_decoding(case, others, possible.gpu_loaders),
         *_making_ahead(case),
-        *_faster_steps(case, fast_dtype),
+        *_faster_steps(case, possible),
         *_less_transfer(case),
         *_less_work_for_the_cores(case),
     ]
@@ -180,15 +191,15 @@ def _making_ahead(case: _Case) -> Iterator[_Idea]:
         yield case.guessed(text, balance.expected(), None)
 
 
-def _faster_steps(case: _Case, fast_dtype: ComputeDtype) -> Iterator[_Idea]:
+def _faster_steps(case: _Case, possible: Possible) -> Iterator[_Idea]:
     """Where a faster model would make a difference."""
     balance, work = case.balance, case.work
-    if work.get("compute_dtype") == "float32" and fast_dtype in _PRECISIONS:
-        precision = _PRECISIONS[fast_dtype]
-        text = f"compute in {fast_dtype}: the device is faster in it"
+    if work.get("compute_dtype") == "float32" and possible.fast_dtype in _PRECISIONS:
+        precision = _PRECISIONS[possible.fast_dtype]
+        text = f"compute in {possible.fast_dtype}: the device is faster in it"
         most = balance.predicted(model_factor=_REDUCED_PRECISION)
         yield case.guessed(text, most, {"precision": precision})
-    if not work.get("compile"):
+    if possible.can_compile and not work.get("compile"):
         text = "compile the model: torch.compile joins small operations (the first steps take a minute)"
         yield case.guessed(text, balance.predicted(model_factor=_COMPILE), {"compile": "true"})
     batch_size = int(work.get("batch_size") or 0)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from throughput.contracts import ComputeDtype
 from throughput.measure.balance import NEAR, Balance, balance_of
-from throughput.measure.suggestions import suggest
+from throughput.measure.suggestions import Possible, suggest
 from throughput.results import Bottleneck, Projection, Rate, Row, Verdict
 
 _TAKE_TURNS = 0.5
@@ -20,16 +19,13 @@ def draw_verdict(
     cores: int,
     others: Sequence[Row],
     project_images: int = 1_281_167,
-    *,
-    fast_dtype: ComputeDtype = "float32",
-    gpu_loaders: Sequence[str] = (),
+    possible: Possible = Possible(),  # noqa: B008 - frozen
 ) -> Verdict | None:
     """The verdict on a row; None where the loader, the model or both together were not measured.
 
     work: ``Results.work``; without its ``workers``, nothing is promised of ``--workers``. cores: usable ones.
     others: rows of the same run whose loaders could take this one's place. project_images: of the data set
-    whose epoch is wanted. fast_dtype: what the model's device computes in fastest, as ``--precision auto``
-    chooses it. gpu_loaders: names of installed loaders that decode on the GPU.
+    whose epoch is wanted. possible: what could be tried on this machine.
     """
     balance = balance_of(row, work, cores)
     if balance is None or row.train is None:
@@ -41,7 +37,7 @@ def draw_verdict(
         sentence=sentence_of(balance),
         overlap_efficiency=balance.overlap_efficiency,
         stages=row.stages,
-        suggestions=suggest(balance, row, work, others, fast_dtype=fast_dtype, gpu_loaders=gpu_loaders),
+        suggestions=suggest(balance, row, work, others, possible),
         epochs=tuple(_projection(images, rate) for images in counts if images > 0),
     )
 

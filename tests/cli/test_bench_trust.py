@@ -1,0 +1,148 @@
+"""Why a bench can be trusted: certificates, predictions that are checked, caches that are proved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from throughput.errors import ThroughputError
+from throughput.measure.pagecache import counts_reads, require_cold
+
+FAKE = "throughput.testing:FakeLoaderFactory"
+
+OWN = """
+import torch
+
+def make_loader():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        yield torch.rand((8, 3, 32, 32), generator=generator), torch.zeros(8, dtype=torch.int64)
+"""
+
+
+@pytest.fixture
+def bench(throughput, small, images, tmp_path):
+    """Run the bench over the images, and return what it said and the rows that it wrote."""
+
+    def run(*arguments: str, certified: bool = False) -> tuple[Any, dict[str, Any]]:
+        chosen = [option for option in small if not (certified and option == "--no-certificate")]
+        out = tmp_path / "out.json"
+        ran = throughput("bench", "--data", images, *chosen, *arguments, "--json", out, cwd=tmp_path)
+        rows = json.loads(out.read_text())["rows"] if out.exists() else []
+        return ran, {row["loader"]: row for row in rows}
+
+    return run
+
+
+def test_a_loader_that_does_other_work_is_stamped_and_strict_says_so(bench):
+    ran, rows = bench(f"--loader={FAKE},dali", "--phases=load", "--strict", certified=True)
+    assert ran.returncode == 1, ran.stderr
+    assert rows[FAKE]["certificate"]["comparable"] is False
+    failed = [check["name"] for check in rows[FAKE]["certificate"]["checks"] if not check["ok"]]
+    assert "train.content" in failed, "the images are black"
+    assert rows["dali"]["certificate"]["comparable"] is True
+    table, notes = ran.stdout.split("└", 1)
+    assert table.index("│ dali ") < table.index(f"│ {FAKE} "), "below the ranked rows, though faster"
+    assert "NOT COMPARABLE" in table
+    assert f"{FAKE}: NOT COMPARABLE: train.content: " in notes
+
+
+def test_what_is_not_certified_says_why(bench):
+    ran, rows = bench("--loader=dali", "--phases=load")
+    assert ran.returncode == 0, ran.stderr
+    assert rows["dali"]["certificate"]["comparable"] is None
+    assert "not certified: its certificate was left out on request" in ran.stdout
+
+
+def test_the_first_suggestion_is_applied_and_measured(bench):
+    ran, rows = bench(
+        f"--loader={FAKE}", f"--opt={FAKE}.batch_seconds=0.05", "--workers=1", "--check-prediction"
+    )
+    assert ran.returncode == 0, ran.stderr
+    verdict = rows[FAKE]["verdict"]
+    assert verdict["bottleneck"] == "loader-bound"
+    first, *others = verdict["suggestions"]
+    assert list(first["options"]) == ["workers"]
+    assert first["measured"]["median"] > 0
+    assert all(other["measured"] is None for other in others)
+    assert "predicted [" in ran.stdout
+    assert " measured" in ran.stdout
+
+
+def test_predictions_need_all_phases(bench):
+    ran, _ = bench("--loader=dali", "--phases=load", "--check-prediction")
+    assert ran.returncode == 2
+    assert ran.stderr == "throughput: --check-prediction needs all of --phases load,model,train\n"
+
+
+def test_an_epoch_s_time_is_told_for_as_many_images_as_asked(bench):
+    ran, rows = bench("--loader=dali", "--project-images=12345")
+    assert ran.returncode == 0, ran.stderr
+    assert [one["images"] for one in rows["dali"]["verdict"]["epochs"]] == [28, 12345]
+    assert "for 12,345 images" in ran.stdout
+
+
+def test_loaders_are_compared_over_the_rounds(throughput, small, images, tmp_path):
+    ran = throughput(
+        "bench", "--data", images, *small, "--phases=load", "--loader=torchvision,dali", "--json=out.json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    (compared,) = json.loads((tmp_path / "out.json").read_text())["comparisons"]
+    assert {compared["loader"], compared["baseline"]} == {"torchvision", "dali"}
+    assert (compared["phase"], compared["pairs"]) == ("load", 2)
+    assert compared["low"] < compared["ratio"] < compared["high"]
+
+
+def test_a_cold_pass_reads_the_files_from_the_device(bench, images):
+    files = tuple(path for path in Path(images).rglob("*") if path.is_file())
+    try:
+        if not counts_reads(files):
+            pytest.skip("nobody counts reads on this file system")
+        require_cold(files)
+    except ThroughputError as error:
+        pytest.skip(str(error))
+    ran, rows = bench("--loader=torchvision", "--cache=cold", "--seconds=60", "--steps=4")
+    assert ran.returncode == 0, ran.stderr
+    evidence = rows["torchvision"]["cache"]
+    assert evidence["mode"] == "cold"
+    assert evidence["resident_before"] <= 0.01
+    assert evidence["bytes_read"] >= 0.95 * evidence["bytes_delivered"] > 0
+    assert 0 <= evidence["fetch_stall_fraction"] <= 1
+    assert "read from the device" in ran.stdout
+
+
+def test_a_cold_pass_that_reads_nothing_is_a_failed_row(bench, images):
+    files = tuple(path for path in Path(images).rglob("*") if path.is_file())
+    try:
+        require_cold(files)
+    except ThroughputError as error:
+        pytest.skip(str(error))
+    ran, rows = bench(f"--loader={FAKE}", "--cache=cold", "--phases=load")
+    assert ran.returncode == 3
+    assert rows[FAKE]["status"] == "failed"
+    assert "read nothing from the device" in rows[FAKE]["reason"]
+
+
+def test_a_pipeline_of_one_s_own_stands_beside_ours(bench, tmp_path):
+    (tmp_path / "own_pipeline_of_mine.py").write_text(OWN)
+    name = "own_pipeline_of_mine:make_loader"
+    ran, rows = bench(f"--loader={name},torchvision", certified=True)
+    assert ran.returncode == 0, ran.stderr
+    row = rows[name]
+    assert (row["status"], row["decode"], row["ledger"], row["accuracy"]) == ("ok", None, None, None)
+    assert row["load"]["images_per_second"]["median"] > 0
+    assert row["train"]["first_batch_seconds"] > 0
+    assert row["verdict"]["bottleneck"]
+    assert row["certificate"]["comparable"] is None
+    assert "takes no Work" in row["certificate"]["reason"]
+    assert f"{name}: not certified: this pipeline takes no Work" in ran.stdout
+
+
+def test_an_unknown_state_of_the_cache_is_refused(bench):
+    ran, _ = bench("--loader=dali", "--cache=lukewarm")
+    assert ran.returncode == 2
+    assert ran.stderr == "throughput: --cache must be one of any, cold, warm, got 'lukewarm'\n"
