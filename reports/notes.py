@@ -63,6 +63,7 @@ def _of_row(row: Row, results: Results) -> Iterator[str]:
     if row.accuracy is None and row.accuracy_reason is not None:
         yield f"no accuracy: {row.accuracy_reason}"
     yield from _stalls(row)
+    yield from _stages(row, str(results.work["device"]) == "cpu")
     if row.verdict is not None:
         yield from _verdict(row.verdict)
 
@@ -130,12 +131,18 @@ def _stalls(row: Row) -> Iterator[str]:
     yield told
 
 
+def _stages(row: Row, on_cpu: bool) -> Iterator[str]:
+    total = sum(row.stages.values())
+    if total <= 0:
+        return
+    shares = ", ".join(f"{name} {100 * spent / total:.0f} %" for name, spent in row.stages.items())
+    # A loader that tells no stages is timed as a whole, by the clock, and so is what runs on a GPU.
+    of_one_core = on_cpu and row.decode == "cpu" and "loader" not in row.stages
+    yield f"an image takes {1e3 * total:.2f} ms {'of one core' if of_one_core else 'by the clock'}: {shares}"
+
+
 def _verdict(verdict: Verdict) -> Iterator[str]:
     yield f"{verdict.bottleneck}: {verdict.sentence}"
-    total = sum(verdict.stages.values())
-    if total > 0:
-        shares = ", ".join(f"{name} {100 * spent / total:.0f} %" for name, spent in verdict.stages.items())
-        yield f"an image takes {1e3 * total:.2f} ms of one core: {shares}"
     for number, suggestion in enumerate(verdict.suggestions, start=1):
         yield f"try {number}: {_suggested(suggestion)}"
     if verdict.epochs:

@@ -171,6 +171,9 @@ def _why_not(row: Mapping[str, Any]) -> str | None:
     if certificate and certificate.get("comparable") is False:
         failed = ", ".join(check["name"] for check in certificate["checks"] if not check["ok"])
         return f"not comparable ({failed or 'its certificate says so'})"
+    ledger = row.get("ledger")
+    if isinstance(ledger, Mapping) and ledger.get("exact") is False:
+        return "miscounted: samples were missing, came twice or did not belong"
     return None
 
 

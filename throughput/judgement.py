@@ -49,9 +49,10 @@ class Certificate:
 class Suggestion:
     """What to try next, and the images per second in training that it is predicted to give.
 
-    low, high: between these the rate is predicted to lie, with 95 % confidence where it comes from measured
-    passes. options: the options of ``throughput bench`` that apply it, without the leading dashes; None
-    where it is out of the command's reach. measured: what was then measured (``--check-prediction``).
+    low, high: between these the rate is predicted to lie: a 95 % prediction interval where the same was
+    measured already, else the least and the most that what is known allows. options: the options of
+    ``throughput bench`` that apply it, without the leading dashes; None where it is out of the command's
+    reach. measured: what was then measured (``--check-prediction``).
     """
 
     text: str
@@ -80,8 +81,7 @@ class Verdict:
     """What limits the training and what to try next, the most promising first.
 
     overlap_efficiency: 1 where the shorter of loading and computing is hidden behind the longer, 0 where they
-    take turns; None where a phase is missing. stages: seconds of one core, for an image, in each stage of
-    the loader's work, by the stage's name.
+    take turns; None where a phase is missing. stages: those of the row.
     """
 
     bottleneck: Bottleneck
@@ -102,8 +102,9 @@ class CacheEvidence:
 
     The others tell stalls apart by differencing, as DS-Analyzer does (Mohan et al., "Analyzing and Mitigating
     Data Stalls in DNN Training", VLDB 2021): the same ``images`` in the last phase took ``cold_seconds``
-    from a cold cache, ``warm_seconds`` from a warm one and ``replayed_seconds`` from memory. None in
-    mode ``warm``, and where the phase was not measured.
+    from a cold cache and ``warm_seconds`` from a warm one, both from the opening of the loader on, of which
+    ``startup_seconds`` passed before the first batch; ``replayed_seconds`` is what the model alone takes
+    for them (in ``phase`` train only). None in mode ``warm``, and where the phase was not measured.
     """
 
     mode: Literal["cold", "warm"]
@@ -111,24 +112,31 @@ class CacheEvidence:
     resident_before: float
     bytes_read: int
     bytes_delivered: int
+    phase: PhaseName | None = None
     images: int | None = None
     cold_seconds: float | None = None
     warm_seconds: float | None = None
+    startup_seconds: float | None = None
     replayed_seconds: float | None = None
 
     @property
     def fetch_stall_fraction(self) -> float | None:
-        """Share of the cold time that went to waiting for the device, 0..1."""
-        if self.cold_seconds is None or self.warm_seconds is None:
+        """Share of the cold time after the start that went to waiting for the device, 0..1."""
+        if self.cold_seconds is None or self.warm_seconds is None or self.startup_seconds is None:
             return None
-        return max(0.0, self.cold_seconds - self.warm_seconds) / self.cold_seconds
+        running = self.cold_seconds - self.startup_seconds
+        return min(1.0, max(0.0, self.cold_seconds - self.warm_seconds) / running) if running > 0 else None
 
     @property
     def preparation_stall_fraction(self) -> float | None:
-        """Share of the cold time in which decoding and transforming kept the model waiting, 0..1."""
-        if self.cold_seconds is None or self.warm_seconds is None or self.replayed_seconds is None:
+        """Share of that time in which decoding and transforming kept the model waiting, 0..1."""
+        if self.cold_seconds is None or self.warm_seconds is None or self.startup_seconds is None:
             return None
-        return max(0.0, self.warm_seconds - self.replayed_seconds) / self.cold_seconds
+        running = self.cold_seconds - self.startup_seconds
+        if self.replayed_seconds is None or running <= 0:
+            return None
+        waited = self.warm_seconds - self.startup_seconds - self.replayed_seconds
+        return min(1.0, max(0.0, waited) / running)
 
 
 @dataclass(frozen=True)

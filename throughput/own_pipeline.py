@@ -198,6 +198,11 @@ class _OwnPipeline(Loader):
 
 def _told_samples(pipeline: object) -> int:
     """Samples of an epoch as a DataLoader's sampler or dataset tells them; 0 where nothing does."""
+    if getattr(pipeline, "drop_last", False):
+        try:
+            return len(pipeline) * int(pipeline.batch_size)  # type: ignore[arg-type,attr-defined] # it is asked for
+        except (AttributeError, TypeError, NotImplementedError):
+            return 0
     for part in ("sampler", "dataset"):
         try:
             return len(getattr(pipeline, part))

@@ -97,7 +97,8 @@ class Row:
     certificate: Certificate | None = None
     verdict: Verdict | None = None
     stages: dict[str, float] = field(default_factory=dict)
-    """Seconds of one core, for an image, in each stage of the loader's work."""
+    """Seconds for an image in each stage of the loader's work: CPU time of one core, but wall-clock time of
+    ``loader`` (a loader that tells no stages, all its workers at work) and of what runs on a GPU."""
     load_cpu_utilisation: float | None = None
     """CPU utilisation while the loader ran alone, 0..1 of the usable cores; likewise for the model."""
     model_cpu_utilisation: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -41,8 +42,10 @@ def cached_certificate(
     if not recertify and (kept := _read(path)) is not None:
         return kept
     made = make_certificate(factory, options, work, data=data, progress=progress)
-    if made.comparable is not None:
-        with whole_file(path) as file:
+    # A loader that broke off may have done so for want of memory: that is no property of its code.
+    broke_off = any(check.name.endswith(".run") for check in made.failed)
+    if made.comparable is not None and not broke_off:
+        with contextlib.suppress(OSError), whole_file(path) as file:  # it is made anew next time
             file.write(json.dumps(asdict(made)).encode())
     return made
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from throughput.cli import INTERRUPTED
+from throughput.cli.output import require_writable
 from throughput.errors import NothingMeasuredError, OptionError
 
 if TYPE_CHECKING:
     from throughput.results import Results
 
-NOT_COMPARABLE = 1
+FAULT_FOUND = 1
 
 
 @click.command(name="bench")
@@ -92,7 +92,9 @@ NOT_COMPARABLE = 1
 )
 @click.option("--no-certificate", is_flag=True, help="Do not certify the loaders; their rows say so.")
 @click.option("--recertify", is_flag=True, help="Certify anew what an earlier run has certified.")
-@click.option("--strict", is_flag=True, help="Exit with 1 where a loader is not comparable.")
+@click.option(
+    "--strict", is_flag=True, help="Exit with 1 unless every loader is certified, counted right and measured."
+)
 @click.option(
     "--check-prediction", is_flag=True, help="Apply the first suggestion, and measure what it gives."
 )
@@ -142,15 +144,16 @@ def command(
     """Measure loaders: alone, the model alone, and both together; then the accuracy on held-out images.
 
     Each loader is certified to do the same work; then all run in interleaved rounds, in fresh processes.
-    Exit status: 0 done, 1 not comparable with --strict, 2 wrong input, 3 nothing measured, 130 interrupted
+    Exit status: 0 done, 1 a fault found with --strict, 2 wrong input, 3 nothing measured, 130 interrupted
     (what was measured is printed).
     """
     from throughput.api import bench, chosen_loaders
     from throughput.cli.progress import progress_bar
     from throughput.options import parse_assignments
 
-    if json_path is not None:
-        _require_writable(json_path.absolute().parent, json_path)
+    require_writable(json_path)
+    if strict and no_certificate:
+        raise OptionError("--strict asks for certificates, and --no-certificate leaves them out: choose one")
     names = chosen_loaders(loader)
     finished: list[Results] = []
     interrupted = False
@@ -184,25 +187,14 @@ def command(
             )
     except KeyboardInterrupt:
         interrupted = True
-    if finished:
-        _tell(finished[-1], json_path)
+    finally:
+        # Whatever goes wrong after an hour, what was measured in it is told.
+        if finished:
+            _tell(finished[-1], json_path)
     if interrupted:
         click.echo("throughput: interrupted", err=True)
         return INTERRUPTED
     return _exit_status(finished[-1], strict)
-
-
-def _require_writable(folder: Path, json_path: Path) -> None:
-    """Refuse before the measurement what would lose its results after it."""
-    if not folder.is_dir():
-        raise OptionError(f"--json {json_path}: there is no folder {folder}; make it first")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OptionError(
-            f"--json {json_path}: cannot write in {folder}: {error.strerror}; name another folder"
-        ) from error
 
 
 def _tell(results: Results, json_path: Path | None) -> None:
@@ -210,10 +202,10 @@ def _tell(results: Results, json_path: Path | None) -> None:
     from throughput.cache import whole_file
     from throughput.registry import load_report
 
-    click.echo(load_report("table").render(results))
     if json_path is not None:
         with whole_file(json_path) as file:
             file.write(load_report("json").render(results).encode())
+    click.echo(load_report("table").render(results))
     sys.stdout.flush()
     for row in results.rows:
         for warning in row.warnings:
@@ -224,10 +216,11 @@ def _tell(results: Results, json_path: Path | None) -> None:
 
 def _exit_status(results: Results, strict: bool) -> int:
     """0 where anything was measured, 1 if --strict finds fault with it; else 2 for wrong input, or 3."""
-    measured = [row for row in results.rows if row.status == "ok"]
-    if measured:
-        comparable = all(row.certificate is not None and row.certificate.comparable for row in measured)
-        return 0 if comparable or not strict else NOT_COMPARABLE
+    from throughput.measure.judge import is_proved
+
+    if any(row.status == "ok" for row in results.rows):
+        faulty = any(row.status != "skipped" and not is_proved(row) for row in results.rows)
+        return FAULT_FOUND if strict and faulty else 0
     failed = [row for row in results.rows if row.status == "failed"]
     if failed and all(row.bad_input for row in failed):
         return OptionError.exit_code

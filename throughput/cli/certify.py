@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from throughput.errors import OptionError
+from throughput.cli.output import require_writable
+from throughput.errors import NothingMeasuredError
 
 if TYPE_CHECKING:
     from throughput.results import Certificate, Check
@@ -67,7 +68,7 @@ _FAILED = 1
 @click.option("--label-field", metavar="NAME", help="Field of .json members that holds the label.")
 @click.option("--allow-pipe", is_flag=True, help="Run the command of a pipe: source, in a shell.")
 @click.option("--recertify", is_flag=True, help="Look again, whatever an earlier run has found.")
-@click.option("--strict", is_flag=True, help="Exit with 1 unless every loader that ran is comparable.")
+@click.option("--strict", is_flag=True, help="Exit with 1 unless every loader is comparable.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell of every check, with its value and limit.")
 @click.option(
     "--json",
@@ -97,17 +98,14 @@ def command(
     """Hold loaders against Pillow and torchvision: pixels, labels, ids, and the crops that they draw.
 
     Each loader runs in a fresh process over images made for the purpose. What was found is kept until the
-    loader, its options or a library changes. Exit status: 0 done, 1 with --strict where a loader is not
-    comparable, 2 wrong input, 130 interrupted.
+    loader, its options or a library changes. Exit status: 0 done, 1 with --strict unless every loader is
+    comparable, 2 wrong input, 3 none could be certified, 130 interrupted.
     """
     from throughput.api import certify, chosen_loaders
     from throughput.cli.progress import progress_bar
     from throughput.options import parse_assignments
 
-    if json_path is not None and not json_path.absolute().parent.is_dir():
-        raise OptionError(
-            f"--json {json_path}: there is no folder {json_path.absolute().parent}; make it first"
-        )
+    require_writable(json_path)
     names = chosen_loaders(loader)
     with progress_bar() as progress:
         certificates = certify(
@@ -128,7 +126,9 @@ def command(
     _tell(certificates, verbose=verbose)
     if json_path is not None:
         _write(json_path, certificates)
-    broken = any(certificate.comparable is False for _, certificate in certificates)
+    if all(certificate.comparable is None for _, certificate in certificates):
+        return NothingMeasuredError.exit_code
+    broken = any(not certificate.comparable for _, certificate in certificates)
     return _FAILED if strict and broken else 0
 
 

@@ -40,6 +40,7 @@ def progress_bar() -> Iterator[Progress]:
             if done < last_done:
                 bars.reset(line)  # other work begins: its speed is not that of the work before
             last_done = done
-            bars.update(line, description=text, completed=done, total=total)
+            # A bar that is drawn ten times a second might never be seen full.
+            bars.update(line, description=text, completed=done, total=total, refresh=done == total)
 
         yield report

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from typing import Any
 
 import torch
 
@@ -32,7 +33,7 @@ from throughput.training.step import StepSettings, TrainingStep
 REPLAYED_BATCHES = 2
 TELL_INTERVAL_SECONDS = 0.1
 MANY_CLASSES = 1000
-"""Outputs of the model where a pipeline's labels go beyond the classes of the data: ImageNet's."""
+"""Outputs of the model, at least, for a pipeline that does not tell its classes: ImageNet's."""
 
 
 def measure_block(block: Block, tell: Tell) -> None:
@@ -135,7 +136,8 @@ class _Measurement:
                 row = replace(row, model=self._phase("model", ReplayStream(batches), step))
             del batches
             if "train" in plan.phases:
-                step.restore(torch.load(self._block.state) if self._block.state.exists() else untrained)
+                step.restore(self._trained() or untrained)
+                del untrained
                 row = self._train(row, work, step, storage)
         if self._block.last and set(plan.phases) == set(PHASES):  # else no verdict asks for them
             row = self._with_stages(row, work)
@@ -158,8 +160,17 @@ class _Measurement:
         phase = self._run("train", work, step, storage)
         row = replace(row, train=phase, loss=step.mean_loss())
         row = replace(row, train_steps=step.steps, train_images=step.images)
+        if self._block.last:
+            return self._judge(row, replace(work, split="val"), step)
         torch.save(step.state(), self._block.state)
-        return self._judge(row, replace(work, split="val"), step) if self._block.last else row
+        return row
+
+    def _trained(self) -> dict[str, Any] | None:
+        """What the block before left of the training."""
+        if not self._block.state.exists():
+            return None
+        state: dict[str, Any] = torch.load(self._block.state, map_location="cpu")
+        return state
 
     def _run(self, name: PhaseName, work: Work, step: Step, storage: Storage) -> Phase:
         """A pass over a loader: from a cold cache from its opening on, else once it runs steadily."""
@@ -167,13 +178,15 @@ class _Measurement:
             storage.warm()
             with self._opened(work) as opened:
                 return self._phase(name, opened.stream, step, opened)
+        first_epoch = self._next_epoch
         with storage.cold() as delivered:
             cold = self._epoch(name, work, step, self._budget)
             delivered(cold.passes[0].images)
         # The same batches from a cache that is warm now: what they took longer cold, the device took.
         again = replace(self._budget, steps=len(cold.passes[0].batch_wait_seconds))
-        self._next_epoch -= 1
-        storage.compare(cold.passes[0], self._epoch(name, work, step, again, counted=False).passes[0])
+        next_epoch, self._next_epoch = self._next_epoch, first_epoch
+        storage.compare(name, cold, self._epoch(name, work, step, again, counted=False))
+        self._next_epoch = next_epoch
         return cold
 
     def _epoch(
@@ -187,10 +200,17 @@ class _Measurement:
             self._ledger = ledger
             waiting = waiting_on(self._device)
             samples = opened.samples_per_epoch
-            one = run_epoch(opened.stream, step, waiting, budget, self._clock, opened.begin_seconds, samples)
+            first_batch_seconds: list[float] = []
+
+            def noted(batch: Batch) -> object:
+                if not first_batch_seconds:
+                    first_batch_seconds.append(self._clock() - opened.begin_seconds)
+                return step(batch)
+
+            one = run_epoch(opened.stream, noted, waiting, budget, self._clock, opened.begin_seconds, samples)
             self._tell(Measured(name, self._clock() - one.seconds, self._clock()))
             opened.stream.finish()
-        return Phase((one,), one.batch_wait_seconds[0])
+        return Phase((one,), first_batch_seconds[0])
 
     def _warm(self, work: Work, step: TrainingStep, batch: Batch) -> None:
         """Meet both shapes of a batch before the loader starts.
@@ -290,7 +310,7 @@ class _Measurement:
         if not self._factory.takes_work:
             # A pipeline of the user's own may serve other data than --data names.
             highest = max(int(batch.labels.max()) for batch in batches)
-            classes = classes if highest < classes else max(MANY_CLASSES, highest + 1)
+            classes = max(MANY_CLASSES, classes, highest + 1)
         model = family.build(self._plan.model, classes, work.channels)
         return TrainingStep(model, StepSettings(self._device, work.compute_dtype, self._plan.compile))
 

@@ -23,6 +23,8 @@ def judge(results: Results, possible: Possible, project_images: int = IMAGENET_I
     ranked = [row for row in results.rows if is_ranked(row)]
 
     def judged(row: Row) -> Row:
+        if row.cache is not None and row.cache.mode == "cold":
+            return row  # its passes begin with the opening of the loader: they are no steady rates
         work = results.work
         if not load_loader(row.loader).takes_work:
             # Nobody knows how to give it another number of workers.
@@ -43,8 +45,21 @@ def judge(results: Results, possible: Possible, project_images: int = IMAGENET_I
 
 
 def is_ranked(row: Row) -> bool:
-    """Whether a row may stand beside others: measured, and not found to do other work."""
-    return row.status == "ok" and (row.certificate is None or row.certificate.comparable is not False)
+    """Whether a row may stand beside others: measured, counted right, not known to do other work."""
+    return (
+        row.status == "ok"
+        and (row.certificate is None or row.certificate.comparable is not False)
+        and (row.ledger is None or row.ledger.exact)
+        and not load_loader(row.loader).ceiling
+    )
+
+
+def is_proved(row: Row) -> bool:
+    """Whether a row is all that it claims: measured, counted right and certified, or a ceiling."""
+    if row.status != "ok" or (row.ledger is not None and not row.ledger.exact):
+        return False
+    certified = row.certificate is not None and row.certificate.comparable is True
+    return certified or load_loader(row.loader).ceiling
 
 
 def _rates(row: Row) -> dict[PhaseName, list[float]]:

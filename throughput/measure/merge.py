@@ -53,7 +53,12 @@ def _told_by_blocks(blocks: Sequence[Row]) -> Iterator[str]:
             alike.setdefault(re.sub(r"[\d.,]+", "0", warning), []).append(warning)
     for warnings in alike.values():
         again = f" (in {len(warnings)} of {len(blocks)} rounds)" if len(blocks) > 1 else ""
-        yield max(warnings) + again
+        yield max(warnings, key=_figures) + again
+
+
+def _figures(warning: str) -> list[float]:
+    """The numbers in a text, to tell the worst of several that differ in them alone."""
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", warning.replace(",", ""))]
 
 
 def _phase(phases: Sequence[Phase | None]) -> Phase | None:
@@ -88,7 +93,10 @@ def _cache(blocks: Sequence[Row], model: Phase | None) -> CacheEvidence | None:
         images=images,
         cold_seconds=_each(sum, (proof.cold_seconds for proof in proofs)),
         warm_seconds=_each(sum, (proof.warm_seconds for proof in proofs)),
-        replayed_seconds=images / model.images_per_second.median if images and model else None,
+        startup_seconds=_each(sum, (proof.startup_seconds for proof in proofs)),
+        replayed_seconds=images / model.images_per_second.median
+        if images and model and proofs[0].phase == "train"
+        else None,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import getpass
 import importlib
 import os
 import pickle
@@ -35,6 +36,8 @@ _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 0.3
 _CHECK_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_OWN_PATH = "THROUGHPUT_PYTHONPATH"
+"""Carries the user's own PYTHONPATH past the one that the nursery is started with."""
 _NEEDS: dict[type[Task], tuple[str, ...]] = {
     Block: (),
     Certification: ("throughput.measure.certify", "torchvision.transforms"),
@@ -74,10 +77,10 @@ class Nursery:
             child = _Child(messages)
             yield child.pid, _events(events, child, task)
         finally:
-            if child is None:
-                self._end()  # interrupted before the task began: nobody knows how far it came
-            else:
+            if child is not None:
                 child.end()
+            if child is None or child.pid == _NO_CHILD:
+                self._end()  # it was interrupted before the task began, or is about to be gone
             events.close()
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -111,6 +114,7 @@ class Nursery:
                 start_new_session=True,
                 env={
                     **os.environ,
+                    _OWN_PATH: os.environ.get("PYTHONPATH", ""),
                     "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
                 },
             )
@@ -210,6 +214,10 @@ def _group_lives(group: int) -> bool:
 def _main() -> None:
     """Take tasks until the socket is closed."""
     control_fd, parent = (int(argument) for argument in sys.argv[1:])
+    # Programs that a pipeline starts, perhaps of another Python, are to find what they find elsewhere.
+    os.environ["PYTHONPATH"] = os.environ.pop(_OWN_PATH, "")
+    if not os.environ["PYTHONPATH"]:
+        del os.environ["PYTHONPATH"]
     if not _dies_with(parent):
         return
     from throughput.measure import child  # imports torch: what all this is for
@@ -225,7 +233,8 @@ def _main() -> None:
             return
         scratch, needs, task = messages.recv()
         for module in needs:
-            importlib.import_module(module)
+            with contextlib.suppress(Exception):  # the child will meet it again, and can tell of it
+                importlib.import_module(module)
         nursery = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -248,6 +257,9 @@ def _become(scratch: str, nursery: int) -> None:
     os.setpgid(0, 0)
     if not _dies_with(nursery):
         os._exit(1)
+    # What torch.compile keeps for the next process is not to go with this one's temporary folder.
+    kept = f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", kept)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
 
 

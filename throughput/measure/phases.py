@@ -6,12 +6,11 @@ alone is a replayed stream with the training step, both together are the loader'
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from throughput.contracts import Batch
 from throughput.measure.budget import Budget
-from throughput.measure.stream import Clock, Stream
+from throughput.measure.stream import Clock, LoaderStream, Stream
 from throughput.measure.waiting import Waiting
 from throughput.results import Pass
 
@@ -37,13 +36,28 @@ def run_passes(
 
 
 def run_epoch(
-    stream: Stream, step: Step, waiting: Waiting, budget: Budget, clock: Clock, begin: float, samples: int
+    stream: LoaderStream,
+    step: Step,
+    waiting: Waiting,
+    budget: Budget,
+    clock: Clock,
+    begin: float,
+    samples: int,
 ) -> Pass:
     """One pass from ``begin``, a reading of the clock before the loader was opened, with nothing warmed up.
 
-    It ends with the epoch's ``samples`` (0: it is not known), or with the batch that reaches the budget.
+    It ends with the epoch's ``samples`` (0: it is not known), at the latest when the next epoch begins, or
+    with the batch that reaches the budget.
     """
-    return _run_pass(stream, step, waiting, budget, clock, lambda _: None, 0, begin, samples or math.inf)
+    following = stream.next_epoch + 1
+
+    def is_over(samples_so_far: int) -> bool:
+        return bool(samples) and samples_so_far >= samples
+
+    def is_beyond() -> bool:
+        return stream.next_epoch > following
+
+    return _run_pass(stream, step, waiting, budget, clock, lambda _: None, 0, begin, is_over, is_beyond)
 
 
 def _run_pass(
@@ -55,13 +69,19 @@ def _run_pass(
     tick: Tick,
     number: int,
     begin: float | None = None,
-    most_samples: float = math.inf,
+    is_over: Callable[[int], bool] = lambda _: False,
+    is_beyond: Callable[[], bool] = lambda: False,
 ) -> Pass:
     if begin is None:
         begin = clock()
     images = samples = batches = 0
+    end = None
     while True:
+        before = clock()
         batch, fresh, wait_seconds = stream.pull()
+        if is_beyond():
+            end = before  # the batch is of another epoch
+            break
         waiting.pulled(wait_seconds)
         samples += len(batch.ids)
         step(batch)
@@ -72,7 +92,7 @@ def _run_pass(
         batches += 1
         share = batches / budget.steps if budget.steps else (clock() - begin) / budget.seconds
         tick(number + min(share, 1.0))
-        if share >= 1 or samples >= most_samples:
+        if share >= 1 or is_over(samples):
             break
     waits = waiting.finish()
-    return Pass(images, clock() - begin, sum(waits), waits)
+    return Pass(images, (end or clock()) - begin, sum(waits), waits)

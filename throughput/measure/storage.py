@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from throughput.contracts import Progress, Source
-from throughput.errors import LoaderError
-from throughput.measure.pagecache import counts_reads, device_bytes_read, require_cold, require_warm
+from throughput.errors import LoaderError, OptionError
+from throughput.measure.pagecache import (
+    counts_reads,
+    device_bytes_read,
+    require_cold,
+    require_warm,
+    resident_share,
+)
 from throughput.measure.plan import CacheMode
-from throughput.results import CacheEvidence, Pass
+from throughput.results import CacheEvidence, Phase, PhaseName
+
+_LEAST_SHARE = 0.8
+"""Of what a cold pass delivered, so much must have come from the device, and lie in the page cache then."""
 
 
 class Storage:
@@ -24,7 +34,7 @@ class Storage:
         self._resident: list[float] = []
         self._bytes_read = 0
         self._bytes_delivered = 0.0
-        self._compared: tuple[Pass, Pass] | None = None
+        self._compared: tuple[PhaseName, Phase, Phase] | None = None
 
     def warm(self) -> None:
         """For mode ``warm``: read what is not in the page cache, and prove that all is."""
@@ -38,12 +48,13 @@ class Storage:
         The pass inside tells how many images it delivered. Raises LoaderError where nothing was read, and
         where the kernel does not count what is read from this file system.
         """
+        resident = require_cold(self._files, self._progress)
         if not counts_reads(self._files):
-            raise LoaderError(
+            raise OptionError(
                 f"--cache cold: nobody counts what is read from the device under {self._source.location} "
                 "(as on some network and user-space file systems): put the data on a local disk"
             )
-        self._resident.append(require_cold(self._files))
+        self._resident.append(resident)
         before = device_bytes_read(os.getpid())
         mean_bytes = self._source.encoded_bytes() / len(self._source.labels)
         delivered = 0.0
@@ -54,30 +65,41 @@ class Storage:
 
         yield deliver
         read = device_bytes_read(os.getpid()) - before
-        if read <= 0:
+        # A pass over several epochs reads a file once; and what else was read does not count as the data.
+        wanted = _LEAST_SHARE * min(delivered, self._source.encoded_bytes())
+        found = resident_share(self._files) * sum(path.stat().st_size for path in self._files)
+        if min(read, found) < wanted:
             raise LoaderError(
-                f"a cold pass delivered {delivered / 1e6:,.1f} MB of images and read nothing from the "
-                f"device: the loader does not read {self._source.location}, or the device caches"
+                f"a cold pass delivered {delivered / 1e6:,.1f} MB of images and read {read / 1e6:,.1f} MB "
+                f"from the device; of {self._source.location}, {found / 1e6:,.1f} MB lie in the page cache "
+                "after it: the loader keeps a copy of its own, or reads something else"
             )
         self._bytes_read += read
         self._bytes_delivered += delivered
 
-    def compare(self, cold: Pass, warm: Pass) -> None:
+    def compare(self, name: PhaseName, cold: Phase, warm: Phase) -> None:
         """Note the same batches from a cold and from a warm cache; those of the last phase are kept."""
-        self._compared = (cold, warm)
+        self._compared = (name, cold, warm)
 
     def evidence(self) -> CacheEvidence | None:
         """All that was proved and read; None where the page cache was left as it was."""
-        if self.mode == "any":
+        if self.mode == "any" or not self._resident:
             return None
-        cold, warm = self._compared or (None, None)
-        return CacheEvidence(
+        evidence = CacheEvidence(
             mode=self.mode,
             files_bytes=self._source.encoded_bytes(),
-            resident_before=max(self._resident) if self.mode == "cold" else min(self._resident, default=0.0),
+            resident_before=max(self._resident) if self.mode == "cold" else min(self._resident),
             bytes_read=self._bytes_read,
             bytes_delivered=round(self._bytes_delivered),
-            images=cold.images if cold else None,
-            cold_seconds=cold.seconds if cold else None,
-            warm_seconds=warm.seconds if warm else None,
+        )
+        if self._compared is None:
+            return evidence
+        name, cold, warm = self._compared
+        return replace(
+            evidence,
+            phase=name,
+            images=cold.passes[0].images,
+            cold_seconds=cold.passes[0].seconds,
+            warm_seconds=warm.passes[0].seconds,
+            startup_seconds=warm.first_batch_seconds,
         )

@@ -15,6 +15,10 @@ Clock = Callable[[], float]
 """Seconds from an arbitrary start, steadily growing."""
 
 
+_NOISE_SECONDS = 0.005
+"""A pull of a batch that lay ready may take this long by chance."""
+
+
 class Pulled(NamedTuple):
     """A ready batch, how many of its samples count, and how long it was waited for."""
 
@@ -88,7 +92,7 @@ class LoaderStream:
         shortest_seconds = float("inf")
         for _ in range(most_batches):
             waited_seconds = self.pull().wait_seconds
-            if waited_seconds > 3 * shortest_seconds:
+            if waited_seconds > max(3 * shortest_seconds, _NOISE_SECONDS):
                 return
             shortest_seconds = min(shortest_seconds, waited_seconds)
 

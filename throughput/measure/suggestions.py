@@ -159,13 +159,22 @@ def _another_loader(case: _Case, others: Sequence[Row]) -> Iterator[_Idea]:
         and other.train is not None
         and other.ledger is not None
         and other.ledger.exact
-        and (other.certificate is None or other.certificate.comparable is not False)
+        and _certified_alike(case.row, other)
     ]
     if measured:
         rate, phase, name = max(measured, key=lambda one: one[0])
         low, high = _interval(phase)
         text = f"use {name}: it was measured here as well"
+        # What as many passes will give is less sure than what these say of the true rate, by a factor of
+        # the square root of 2 (a prediction interval for the mean of equally many).
+        low, high = rate * (low / rate) ** math.sqrt(2), rate * (high / rate) ** math.sqrt(2)
         yield _Idea(Suggestion(text, rate, low, high, {"loader": name}), guess=False)
+
+
+def _certified_alike(row: Row, other: Row) -> bool:
+    """Whether the other is known to do the same work, or nobody asked for certificates."""
+    ours, theirs = (one.certificate.comparable if one.certificate else None for one in (row, other))
+    return theirs is True or (theirs is None and ours is None)
 
 
 def _gpu_decoding(case: _Case, others: Sequence[Row], gpu_loaders: Sequence[str]) -> Iterator[_Idea]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,16 +80,14 @@ class TrainingStep:
         return mean
 
     def state(self) -> dict[str, Any]:
-        """All that training has changed so far, as a copy."""
-        return copy.deepcopy(
-            {
-                "model": self.model.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
-                "scaler": self._scaler.state_dict(),
-                "steps": self.steps,
-                "images": self.images,
-            }
-        )
+        """All that training has changed so far, as a copy on the host."""
+        return {
+            "model": _on_host(self.model.state_dict()),
+            "optimizer": _on_host(self._optimizer.state_dict()),
+            "scaler": _on_host(self._scaler.state_dict()),
+            "steps": self.steps,
+            "images": self.images,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from where ``state`` was taken."""
@@ -109,3 +106,12 @@ class TrainingStep:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+
+def _on_host(value: Any) -> Any:
+    """A copy of a state with its tensors on the host: on the device it would count as the model's memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _on_host(part) for key, part in value.items()}
+    return [_on_host(part) for part in value] if isinstance(value, list) else value
