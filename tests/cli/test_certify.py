@@ -77,7 +77,7 @@ def test_verbose_tells_every_check_with_its_limit(run: Run) -> None:
         (UNMIRRORED, (), 0),
         (UNMIRRORED, ("--strict",), 1),
         (HONEST, ("--strict",), 0),
-        (CEILING, ("--strict",), 0),
+        (CEILING, ("--strict",), 3),
     ],
 )
 def test_only_strict_turns_a_verdict_into_a_status(

@@ -84,13 +84,27 @@ def test_the_accuracy_is_that_of_the_last_block() -> None:
 
 
 def test_stalls_are_told_apart_over_all_blocks() -> None:
-    cold = CacheEvidence("cold", 1000, 0.001, 900, 1000, images=300, cold_seconds=4.0, warm_seconds=2.0)
+    cold = CacheEvidence(
+        "cold", 1000, 0.001, 900, 1000, phase="train",
+        images=300, cold_seconds=5.0, warm_seconds=3.0, startup_seconds=1.0,
+    )  # fmt: skip
     row = merge([replace(BLOCK, cache=cold), replace(BLOCK, cache=replace(cold, resident_before=0.004))])
     assert row.cache is not None
     assert (row.cache.resident_before, row.cache.bytes_read) == (0.004, 1800)
-    # 600 images: 8 s cold, 4 s warm, 2 s at the model's 300 images/s.
+    # 600 images, after 2 s of starting: 8 s cold, 4 s warm, 2 s at the model's 300 images/s.
     assert row.cache.fetch_stall_fraction == pytest.approx(0.5)
     assert row.cache.preparation_stall_fraction == pytest.approx(0.25)
+
+
+def test_a_loader_alone_is_not_differenced_with_the_model() -> None:
+    cold = CacheEvidence(
+        "cold", 1000, 0.001, 900, 1000, phase="load",
+        images=300, cold_seconds=5.0, warm_seconds=3.0, startup_seconds=1.0,
+    )  # fmt: skip
+    row = merge([replace(BLOCK, cache=cold)])
+    assert row.cache is not None
+    assert row.cache.fetch_stall_fraction == pytest.approx(0.5)
+    assert row.cache.preparation_stall_fraction is None
 
 
 @pytest.mark.parametrize(
