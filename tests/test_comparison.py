@@ -10,7 +10,17 @@ import pytest
 from throughput.comparison import RunComparison, compare_rounds, compare_runs, require_alike
 from throughput.errors import OptionError
 from throughput.measure.statistics import paired_ratio, unpaired_ratio
-from throughput.results import Certificate, Check, Comparison, Pass, Phase, Results, Row
+from throughput.results import (
+    Certificate,
+    Check,
+    Comparison,
+    EpochCount,
+    LedgerCount,
+    Pass,
+    Phase,
+    Results,
+    Row,
+)
 
 GPU = {"name": "H100", "driver": "555.1", "sm_clock_mhz": 1000}
 ENVIRONMENT = {
@@ -102,6 +112,21 @@ class TestRuns:
             "wrong: not comparable (train.flip) in A",
         }
 
+    def test_a_miscounted_row_is_not_compared(self):
+        lost = EpochCount(0, complete=True, expected=8, unique=7, missing=1, duplicate=0, padded=0)
+        compared = compare_runs(run(one(1, 2)), run(one(3, 4, ledger=LedgerCount((lost,)))))
+        assert compared.rates == ()
+        assert compared.left_out == (
+            "dali: miscounted: samples were missing, came twice or did not belong in B",
+        )
+
+    def test_it_is_told_where_only_one_side_was_certified(self):
+        compared = compare_runs(run(one(1, 2, certificate=Certificate(True))), run(one(1, 2)))
+        (difference,) = compared.others
+        assert (difference.name, difference.a, difference.b) == (
+            "dali: certified to do the same work", True, None,
+        )  # fmt: skip
+
     def test_software_and_options_that_differ_are_told_and_no_obstacle(self):
         a = run(one(1, 2, options={"prefetch": 2}))
         b = run(
@@ -170,6 +195,12 @@ class TestMachineAndWork:
 
     def test_how_long_and_what_was_measured_is_no_other_work(self):
         require_alike(compared_with(work={"phases": ["train"], "budget": {"repeats": 9}}))
+
+    def test_how_long_matters_where_passes_begin_with_the_opening(self):
+        cold = {"cache": "cold"}
+        longer = run(one(1, 2), work=cold | {"budget": {"repeats": 3, "seconds": 9.0}})
+        with pytest.raises(OptionError, match="the work differs: budget"):
+            require_alike(compare_runs(run(one(1, 2), work=cold), longer))
 
     def test_both_are_named_at_once(self):
         with pytest.raises(OptionError, match=r"the machine differs.*the work differs"):

@@ -135,6 +135,9 @@ def compare_runs(a: Mapping[str, Any], b: Mapping[str, Any]) -> RunComparison:
         if reasons:
             continue
         others += differing(row_a, row_b, ("options", "decode"), prefix=f"{loader}: ")
+        certified = [(row.get("certificate") or {}).get("comparable") for row in (row_a, row_b)]
+        if certified[0] != certified[1]:
+            others.append(Difference(f"{loader}: certified to do the same work", *certified))
         for phase in PHASES:
             if row_a.get(phase) and row_b.get(phase):
                 changes.append(_change(loader, phase, _rates(row_a[phase]), _rates(row_b[phase])))

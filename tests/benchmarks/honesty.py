@@ -51,7 +51,7 @@ def against_itself(nursery: Nursery, work: Work, loader: str, comparisons: int, 
     """The same loader in both arms: the interval should cover 1, and be narrow."""
     found = []
     for number in range(comparisons):
-        one = plan(work, loader, seed=number, pairs=pairs, seconds=1.5)
+        one = plan(work, loader, seed=number, pairs=pairs, seconds=3.0)
         found.append(ratio(nursery, (one, one)))
         show(f"{loader} against itself {number + 1}/{comparisons}", found[-1])
     covered = sum(one.low <= 1 <= one.high for one in found)

@@ -11,8 +11,11 @@ import torch
 
 from throughput.contracts import Batch
 from throughput.errors import LoaderError
+from throughput.measure.budget import Budget
 from throughput.measure.ledger import Ledger
-from throughput.measure.stream import LoaderStream, ReplayStream
+from throughput.measure.phases import run_epoch
+from throughput.measure.stream import LoaderStream, Pulled, ReplayStream
+from throughput.measure.waiting import HostWaiting
 
 
 class Clock:
@@ -166,6 +169,37 @@ def test_settling_ends_where_all_pulls_take_alike() -> None:
     stream = LoaderStream(Stocked(clock, stock=0, seconds=1.0), None, clock)
     stream.settle(6)
     assert clock.seconds == pytest.approx(106)
+
+
+def test_settling_is_not_misled_by_noise_over_a_stock() -> None:
+    clock = Clock()
+    stocked = Stocked(clock, stock=0, seconds=0.0)
+    waits = iter([0.0001, 0.0009, 0.002, 0.0001, 1.0, 1.0])
+    stream = LoaderStream(stocked, None, clock)
+    pulled = stream.pull
+
+    def noisy() -> Pulled:
+        clock.seconds += (seconds := next(waits))
+        return pulled()._replace(wait_seconds=seconds)
+
+    stream.pull = noisy  # type: ignore[method-assign] # waits as the clock of a real machine has them
+    stream.settle(6)
+    assert clock.seconds == pytest.approx(100 + 0.0031 + 1.0), "the first long wait ends it, no short one"
+
+
+def test_a_pass_of_one_epoch_ends_with_it_though_its_length_is_told_wrongly() -> None:
+    clock = Clock()
+    stream = LoaderStream(Slow(clock, BATCHES, 0.25, 1.0), None, clock)
+    came: list[int] = []
+
+    def step(batch: Batch) -> None:
+        came.extend(batch.ids.tolist())
+
+    begin = clock()
+    one = run_epoch(stream, step, HostWaiting(), Budget(seconds=60), clock, begin, samples=100)
+    assert came == [0, 1, 2, 3, 4]
+    assert one.images == 5
+    assert one.seconds == pytest.approx(1.75), "what the next epoch takes to begin is left out"
 
 
 @pytest.mark.parametrize(("pulls", "complete"), [(3, [True]), (4, [True, False]), (6, [True, True])])

@@ -24,6 +24,7 @@ from PIL import Image
 from throughput.cache import cache_folder
 from throughput.certificate.coordinates import CODES, Coordinates, paint_coordinates
 from throughput.contracts import Progress, Source, Split, no_progress
+from throughput.errors import RoomError
 from throughput.measure.environment import usable_cores
 from throughput.sources import open_source
 from throughput.sources.photo import Noise, Photo, make_noise, paint
@@ -142,7 +143,13 @@ def _make(folder: Path, plan: tuple[OwnImage, ...], channels: int, progress: Pro
 
         def write(place: int) -> None:
             encoded = _encode(plan[place], channels, noise)
-            (homes[place] / f"{place:05d}.jpg").write_bytes(encoded)
+            try:
+                (homes[place] / f"{place:05d}.jpg").write_bytes(encoded)
+            except OSError as error:
+                raise RoomError(
+                    f"cannot write images to certify loaders with in {folder.parent}: {error.strerror}; "
+                    "free some room, or let THROUGHPUT_CACHE name another folder"
+                ) from error
 
         with closing(in_threads(write, range(len(plan)), min(8, usable_cores()))) as written:
             for done, _ in enumerate(written, start=1):
