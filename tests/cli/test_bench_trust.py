@@ -52,7 +52,7 @@ def test_a_loader_that_does_other_work_is_stamped_and_strict_says_so(bench):
 
 def test_the_first_suggestion_is_applied_and_measured(bench):
     ran, rows = bench(
-        f"--loader={FAKE}", f"--opt={FAKE}.batch_seconds=0.05", "--workers=1", "--check-prediction"
+        f"--loader={FAKE}", f"--opt={FAKE}.batch_seconds=0.1", "--workers=1", "--check-prediction"
     )
     assert ran.returncode == 0, ran.stderr
     verdict = rows[FAKE]["verdict"]
