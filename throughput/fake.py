@@ -113,7 +113,9 @@ class _FakeLoader(Loader):
         if self._threads is None or self._ready_for != index:
             self.close()
             ahead = self._options.prefetch * self._work.workers
-            self._threads = _Threads(self._make, self._endless_keys(index), self._work.workers, ahead)
+            self._threads = _Threads(self._make, self._endless_keys(index), self._work.workers)
+            # Known before they run: whoever closes the loader meanwhile can end them.
+            self._threads.start(ahead)
         self._ready_for = None  # unless this epoch is read to its end
         yield from islice(self._threads, self._batches_per_epoch)
         if self._work.split == "train":
@@ -161,7 +163,7 @@ class _FakeLoader(Loader):
 class _Threads(Iterator[Batch]):
     """Threads that make batches in the keys' order, so many ahead of what is asked for."""
 
-    def __init__(self, make: Callable[[_Key], Batch], keys: Iterator[_Key], threads: int, ahead: int) -> None:
+    def __init__(self, make: Callable[[_Key], Batch], keys: Iterator[_Key], threads: int) -> None:
         self._make = make
         self._keys = enumerate(keys)
         self._wanted: SimpleQueue[tuple[int, _Key] | None] = SimpleQueue()
@@ -170,6 +172,9 @@ class _Threads(Iterator[Batch]):
         self._given = self._asked = 0
         self._closed = False
         self._pool = [Thread(target=self._serve, name="throughput-fake", daemon=True) for _ in range(threads)]
+
+    def start(self, ahead: int) -> None:
+        """Start the threads, with so many batches to make."""
         for thread in self._pool:
             thread.start()
         for _ in range(ahead):
