@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from throughput.results import CacheEvidence, Comparison, Phase, Results, Row, Suggestion, Verdict
+from throughput.results import CacheEvidence, Comparison, Results, Row, Suggestion, Verdict
 
 _WAIT_MS_THAT_MATTERS = 1.0
 _WAIT_SHARE_THAT_MATTERS = 0.02
@@ -183,15 +183,3 @@ def _compared(one: Comparison) -> str:
         f"{one.loader} / {one.baseline}: {what} {one.ratio:.3f} [{one.low:.3f}, {high}] "
         f"over {one.pairs} rounds: {one.words}"
     )
-
-
-def rate(phase: Phase | None) -> str:
-    """The median, and half the width of its interval where there were several passes."""
-    if phase is None:
-        return "-"
-    found = phase.images_per_second
-    if found.low is None or found.high is None:
-        return f"{found.median:,.0f}"
-    half = (found.high - found.low) / 2
-    # Two passes that differ say next to nothing, and their interval says so.
-    return f"{found.median:,.0f} ±{half:,.0f}" if half < found.median else f"{found.median:,.0f} ±>100%"

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from throughput.contracts import Report
-from throughput.reports.notes import notes, rate, short
-from throughput.results import Results, Row
+from throughput.reports.notes import notes, short
+from throughput.results import Phase, Results, Row
 
 NOTHING = "-"
 
@@ -87,9 +87,9 @@ def _cells(row: Row) -> list[str]:
         return [row.status, *[NOTHING] * len(_HEADINGS)]
     return [
         row.decode or NOTHING,
-        rate(row.load),
-        rate(row.model),
-        rate(row.train),
+        _rate(row.load),
+        _rate(row.model),
+        _rate(row.train),
         _percent(row.share_of_ceiling),
         _percent(row.train.wait_fraction if row.train else None),
         _percent(row.gpu_utilisation),
@@ -98,6 +98,18 @@ def _cells(row: Row) -> list[str]:
         _percent(row.accuracy, digits=1),
         NOTHING if row.verdict is None else row.verdict.bottleneck,
     ]
+
+
+def _rate(phase: Phase | None) -> str:
+    """The median, and half the width of its interval where there were several passes."""
+    if phase is None:
+        return NOTHING
+    found = phase.images_per_second
+    if found.low is None or found.high is None:
+        return f"{found.median:,.0f}"
+    half = (found.high - found.low) / 2
+    # Two passes that differ say next to nothing, and their interval says so.
+    return f"{found.median:,.0f} ±{half:,.0f}" if half < found.median else f"{found.median:,.0f} ±>100%"
 
 
 def _percent(share: float | None, digits: int = 0) -> str:

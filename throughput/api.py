@@ -185,7 +185,13 @@ def bench(
     )
     with Nursery() as nursery:
         certificates = [
-            _certificate(nursery, plan, data is not None, recertify, progress) if certified else UNCERTIFIED
+            _certificate(
+                nursery,
+                Certification(plan.loader, plan.options, work, data is not None, recertify),
+                progress,
+            )
+            if certified
+            else UNCERTIFIED
             for plan in plans
         ]
 
@@ -247,9 +253,9 @@ def certify(
                 name,
                 _certificate(
                     nursery,
-                    Plan(name, work, "", dict((options or {}).get(name, {}))),
-                    data is not None,
-                    recertify,
+                    Certification(
+                        name, dict((options or {}).get(name, {})), work, data is not None, recertify
+                    ),
                     progress,
                 ),
             )
@@ -257,11 +263,8 @@ def certify(
         )
 
 
-def _certificate(
-    nursery: Nursery, plan: Plan, data: bool, recertify: bool, progress: Progress
-) -> Certificate:
-    progress(f"certifying {plan.loader}", 0, None)
-    task = Certification(plan.loader, plan.options, plan.work, data, recertify)
+def _certificate(nursery: Nursery, task: Certification, progress: Progress) -> Certificate:
+    progress(f"certifying {task.loader}", 0, None)
     return run_certification(nursery, task, progress)
 
 

@@ -63,8 +63,12 @@ def _padded(ids, source):  # noqa: ARG001 - a recipe's signature
     return np.concatenate([ids, ids[: -len(ids) % 64]])
 
 
+def _plus_one(labels, classes):  # noqa: ARG001 - a recipe's signature
+    return labels + 1
+
+
 def _recipe(name: str, *caught_by: str, related: tuple[str, ...] = (), **changes: object) -> Fault:
-    return Fault(name, RecipeLoaderFactory(replace(RIGHT, **changes)), caught_by, related)  # type: ignore[arg-type]
+    return Fault(name, RecipeLoaderFactory(replace(RIGHT, **changes)), caught_by, related)  # type: ignore[arg-type] # by name
 
 
 _TRAIN = ("train",)
@@ -110,7 +114,7 @@ REQUIRED = (
     ),
     _recipe("missing flip", "train.flip", flip=0.0),
     _recipe("20 px too large", "val.shape", "train.shape", extra_pixels=20),
-    _recipe("labels off by one", "val.labels", "train.labels", relabel=lambda labels, classes: labels + 1),  # noqa: ARG005
+    _recipe("labels off by one", "val.labels", "train.labels", relabel=_plus_one),
     _recipe("EXIF rotation", "val.orientation", "train.orientation", turned=True),
     _recipe(
         "one class dropped", "val.ids", "train.ids", related=("val.ranks", "train.ranks"), order=_without

@@ -113,7 +113,10 @@ def _why_not(factory: LoaderFactory, work: Work) -> str | None:
     if factory.ceiling:
         return f"{factory.name} repeats samples on purpose: it shows a limit and is compared with nothing"
     if not factory.takes_work:
-        return f"{factory.name} reads what it likes, so there is no common work to hold it against"
+        return (
+            "this pipeline takes no Work, so nobody knows whether it crops, mirrors and normalises like the "
+            "others: let it take one argument named `work`"
+        )
     if missing := missing_requirements(factory):
         return "; ".join(f"{one.module} is missing: {one.install}" for one in missing)
     if work.image_size < SMALLEST_SIZE:

@@ -10,6 +10,13 @@ import click
 
 from throughput.cli import INTERRUPTED
 from throughput.cli.output import require_writable
+from throughput.cli.shared_options import (
+    allow_pipe_option,
+    label_field_option,
+    opt_option,
+    precision_option,
+    size_option,
+)
 from throughput.errors import NothingMeasuredError, OptionError
 
 if TYPE_CHECKING:
@@ -30,9 +37,7 @@ FAULT_FOUND = 1
 @click.option(
     "--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]"
 )
-@click.option(
-    "--size", type=int, default=224, show_default=True, metavar="N", help="Side of the crops, in pixels."
-)
+@size_option
 @click.option(
     "--workers",
     default="auto",
@@ -57,13 +62,7 @@ FAULT_FOUND = 1
 )
 @click.option("--steps", type=int, metavar="N", help="Batches in a pass, in place of --seconds.")
 @click.option("--repeats", type=int, default=3, show_default=True, metavar="N", help="Passes of each phase.")
-@click.option(
-    "--precision",
-    default="auto",
-    show_default=True,
-    metavar="auto|fp32|bf16|fp16",
-    help="What the model computes in.",
-)
+@precision_option
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where the model runs."
 )
@@ -76,13 +75,7 @@ FAULT_FOUND = 1
     metavar="N",
     help="Of the order, the crops and the model.",
 )
-@click.option(
-    "--opt",
-    "assignments",
-    multiple=True,
-    metavar="LOADER.KEY=VALUE",
-    help="A loader's own option; may be repeated.",
-)
+@opt_option
 @click.option(
     "--cache",
     default="any",
@@ -106,8 +99,8 @@ FAULT_FOUND = 1
     metavar="N",
     help="Tell how long an epoch of so many images takes.",
 )
-@click.option("--label-field", metavar="NAME", help="Field of .json members that holds the label.")
-@click.option("--allow-pipe", is_flag=True, help="Run the command of a pipe: source, in a shell.")
+@label_field_option
+@allow_pipe_option
 @click.option(
     "--json",
     "json_path",

@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from throughput.cli.output import require_writable
+from throughput.cli.shared_options import (
+    allow_pipe_option,
+    label_field_option,
+    opt_option,
+    precision_option,
+    size_option,
+)
 from throughput.errors import NothingMeasuredError
 
 if TYPE_CHECKING:
@@ -28,12 +35,8 @@ _FAILED = 1
     metavar="PATH",
     help="Look at your own held-out images as well: class folders, tar shards, or a pattern of shards.",
 )
-@click.option(
-    "--batch", type=int, metavar="N", help="Images in a batch, 64 at most. [default: 64 on a CPU or a GPU]"
-)
-@click.option(
-    "--size", type=int, default=224, show_default=True, metavar="N", help="Side of the crops, in pixels."
-)
+@click.option("--batch", type=int, metavar="N", help="Images in a batch, 64 at most. [default: 64]")
+@size_option
 @click.option(
     "--workers",
     default="auto",
@@ -41,13 +44,7 @@ _FAILED = 1
     metavar="N|auto",
     help="Processes or threads that load, brought to within 2 to 4; auto: the usable cores.",
 )
-@click.option(
-    "--precision",
-    default="auto",
-    show_default=True,
-    metavar="auto|fp32|bf16|fp16",
-    help="What the model computes in.",
-)
+@precision_option
 @click.option(
     "--device",
     default="auto",
@@ -58,15 +55,9 @@ _FAILED = 1
 @click.option(
     "--seed", type=int, default=0, show_default=True, metavar="N", help="Of the order and the crops."
 )
-@click.option(
-    "--opt",
-    "assignments",
-    multiple=True,
-    metavar="LOADER.KEY=VALUE",
-    help="A loader's own option; may be repeated.",
-)
-@click.option("--label-field", metavar="NAME", help="Field of .json members that holds the label.")
-@click.option("--allow-pipe", is_flag=True, help="Run the command of a pipe: source, in a shell.")
+@opt_option
+@label_field_option
+@allow_pipe_option
 @click.option("--recertify", is_flag=True, help="Look again, whatever an earlier run has found.")
 @click.option("--strict", is_flag=True, help="Exit with 1 unless every loader is comparable.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell of every check, with its value and limit.")

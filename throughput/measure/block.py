@@ -47,7 +47,7 @@ def measure_block(block: Block, tell: Tell) -> None:
             # It is registered, or the parent would have refused it: its own package is broken.
             tell(Finished(Row(plan.loader, "skipped", str(error))))
             return
-        reason = why_not(factory, plan.work)
+        reason = _why_not(factory, plan.work)
         if reason is not None:
             tell(Finished(Row(plan.loader, "skipped", reason)))
             return
@@ -60,7 +60,7 @@ def measure_block(block: Block, tell: Tell) -> None:
         tell(Finished(Row(plan.loader, "failed", cause)))
 
 
-def why_not(factory: LoaderFactory, work: Work) -> str | None:
+def _why_not(factory: LoaderFactory, work: Work) -> str | None:
     """Why this loader cannot do this work here, or None."""
     missing = missing_requirements(factory)
     if missing:

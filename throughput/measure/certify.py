@@ -6,7 +6,7 @@ import torch
 
 from throughput.certificate import cached_certificate
 from throughput.errors import ThroughputError, UnknownNameError
-from throughput.measure.block import device_uuid, why_not
+from throughput.measure.block import device_uuid
 from throughput.measure.environment import usable_cores
 from throughput.measure.events import Doing, Finished, Started, Tell
 from throughput.measure.plan import Certification
@@ -31,15 +31,6 @@ def _certificate(task: Certification, tell: Tell) -> Certificate:
         factory = load_loader(task.loader)
     except UnknownNameError as error:
         return Certificate(None, reason=str(error))
-    reason = why_not(factory, task.work)
-    if reason is not None:
-        return Certificate(None, reason=reason)
-    if not factory.takes_work:
-        return Certificate(
-            None,
-            reason="this pipeline takes no Work, so nobody knows whether it crops, mirrors and normalises "
-            "like the others: let it take one argument named `work`",
-        )
     return cached_certificate(
         factory,
         task.loader,
