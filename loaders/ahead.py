@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import count, islice, tee
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,20 @@ class Encoded(NamedTuple):
     regions: Regions
 
 
+class Encode(Protocol):
+    """What makes a batch of read images, (bytes, height, width) each, ready for the decoder."""
+
+    def __call__(
+        self, work: Work, epoch: int, ids: NDArray[np.int64], images: list[tuple[bytes, int, int]]
+    ) -> Encoded: ...
+
+
 class Ahead(Iterator[Encoded]):
     """Reads the batches of one val epoch, or of train epochs without end, a few batches ahead."""
 
-    def __init__(self, work: Work, first_epoch: int, batches: int) -> None:
+    def __init__(self, work: Work, first_epoch: int, batches: int, encode: Encode) -> None:
         self._work = work
+        self._encode = encode
         self._first_epoch = first_epoch
         # Two queues of C code, one for batches and one for leave to make more: a bounded queue of the
         # standard library takes locks that Ctrl-C can leave taken.
@@ -99,7 +108,7 @@ class Ahead(Iterator[Encoded]):
                     self._leave.get()
                     if self._closed:
                         return
-                    self._batches.put(encoded_batch(work, epoch, ids, list(islice(images, len(ids)))))
+                    self._batches.put(self._encode(work, epoch, ids, list(islice(images, len(ids)))))
             self._batches.put(None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
             self._batches.put(error)

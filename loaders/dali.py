@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from throughput.canonical import epoch_ids
 from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import LoaderError, OptionError, SampleError
-from throughput.loaders.ahead import Ahead, Encoded, encoded_batch, sized
+from throughput.loaders.ahead import Ahead, Encode, Encoded, encoded_batch, sized
 from throughput.measure.environment import Finding
 from throughput.pixels import render_batch
 
@@ -77,7 +77,7 @@ class DaliLoaderFactory(LoaderFactory):
             raise OptionError(
                 f"dali.decode=gpu needs --device cuda, got {work.device}: choose decode=auto or cpu"
             )
-        loader = _DaliLoader(work, options, decode)
+        loader = DaliLoader(work, options, decode)
         try:
             yield loader
         finally:
@@ -104,9 +104,18 @@ class DaliLoaderFactory(LoaderFactory):
         }
 
 
-class _DaliLoader(Loader):
-    def __init__(self, work: Work, options: DaliOptions, decode: Literal["cpu", "gpu"]) -> None:
+class DaliLoader(Loader):
+    """A pipeline fed by threads that read ahead. encode: what is done to images before they are decoded."""
+
+    def __init__(
+        self,
+        work: Work,
+        options: DaliOptions,
+        decode: Literal["cpu", "gpu"],
+        encode: Encode = encoded_batch,
+    ) -> None:
         self._work = work
+        self._encode = encode
         self._options = options
         self._decode = decode
         self.samples_per_epoch = len(epoch_ids(work, 0))
@@ -133,6 +142,7 @@ class _DaliLoader(Loader):
             self._ready_for = index + 1
 
     def close(self) -> None:
+        """End the pipeline, its threads and those that read ahead."""
         if self._ahead is not None:
             self._ahead.close()
         if self._pipeline is not None:
@@ -147,7 +157,7 @@ class _DaliLoader(Loader):
     def _restart(self, first_epoch: int) -> None:
         """A new pipeline: one that was left in mid-epoch, or has failed, counts its batches wrongly."""
         self.close()
-        self._ahead = Ahead(self._work, first_epoch, batches=self._options.prefetch)
+        self._ahead = Ahead(self._work, first_epoch, self._options.prefetch, self._encode)
         self._pipeline = _build(self._work, self._options, self._decode, self._next_inputs)
 
     def _next_inputs(self) -> tuple[list[NDArray[Any]] | NDArray[Any], ...]:

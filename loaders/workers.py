@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from throughput.contracts import Work
 from throughput.errors import LoaderError, OptionError, ThroughputError
@@ -29,7 +29,16 @@ class WorkerOptions:
             raise OptionError(f"start must be one of {', '.join(_STARTS)}, got {self.start!r}")
 
 
-def worker_loader(dataset: Any, work: Work, options: WorkerOptions, sampler: Any = None) -> DataLoader[Any]:
+class Starting(Protocol):
+    """The part of a loader's options that says how its workers run."""
+
+    @property
+    def prefetch(self) -> int: ...
+    @property
+    def start(self) -> str: ...
+
+
+def worker_loader(dataset: Any, work: Work, options: Starting, sampler: Any = None) -> DataLoader[Any]:
     """A DataLoader whose workers persist and whose items are what ``dataset`` yields, uncollated."""
     from torch.utils.data import DataLoader
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from throughput.results import Results
+    from throughput.sources.shard_index import SampleRecord
 
 Split = Literal["train", "val"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
@@ -81,6 +82,16 @@ class Source(ABC):
     @abstractmethod
     def read(self, sample_id: int) -> bytes:
         """The encoded image. Safe from several threads and after a fork. Raises SampleError."""
+
+    def view(self, sample_id: int) -> NDArray[np.uint8]:
+        """The encoded image, (M,) uint8, read-only, not copied if it can be avoided. Raises SampleError."""
+        import numpy
+
+        return numpy.frombuffer(self.read(sample_id), numpy.uint8)
+
+    def kept(self, sample_id: int) -> SampleRecord | None:  # noqa: ARG002 - part of the contract
+        """What was kept about a sample when it was packed; None where nothing was."""
+        return None
 
     @abstractmethod
     def describe(self, sample_id: int) -> str:

@@ -20,9 +20,11 @@ _AHEAD = 4
 
 
 def in_threads(
-    work: Callable[[Item], Result], items: Iterable[Item], threads: int
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, under_way: int | None = None
 ) -> Generator[Result, None, None]:
     """Yield ``work(item)`` for each item, in their order; an error comes out in its place.
+
+    under_way: items that are taken before the result of the first is asked for, four a thread unless told.
 
     Closing the generator lets each thread finish the item that it has, and no more.
     """
@@ -35,7 +37,7 @@ def in_threads(
     numbered = enumerate(items)
     sent = 0
     try:
-        for _, task in zip(range(threads * _AHEAD), numbered, strict=False):
+        for _, task in zip(range(under_way or threads * _AHEAD), numbered, strict=False):
             tasks.put(task)
             sent += 1
         place = 0

@@ -23,6 +23,10 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def indexes(shards):
+    return {shard.replace(".tar", f".{kind}.npy") for shard in shards for kind in ("samples", "intervals")}
+
+
 def assert_same_samples(packed, source):
     assert packed.classes == source.classes
     assert np.array_equal(packed.labels, source.labels)
@@ -64,15 +68,13 @@ def test_a_packed_copy_has_the_samples_of_its_source(tmp_path, request, made):
 
 def test_folders_only_where_the_source_has_splits_of_its_own(tmp_path, photos, class_folders):
     pack(photos, tmp_path / "flat", samples_per_shard=20)
-    assert set(files(tmp_path / "flat")) == {"manifest.json", "shard-000000.tar", "shard-000001.tar"}
+    shards = {"shard-000000.tar", "shard-000001.tar"}
+    assert set(files(tmp_path / "flat")) == {"manifest.json", *shards, *indexes(shards)}
     class_folders(tmp_path / "own" / "train", {"a": 1})
     class_folders(tmp_path / "own" / "val", {"a": 1})
     pack(open_source(tmp_path / "own"), tmp_path / "split")
-    assert set(files(tmp_path / "split")) == {
-        "manifest.json",
-        "train/shard-000000.tar",
-        "val/shard-000000.tar",
-    }
+    shards = {"train/shard-000000.tar", "val/shard-000000.tar"}
+    assert set(files(tmp_path / "split")) == {"manifest.json", *shards, *indexes(shards)}
 
 
 def test_shards_are_ordinary_and_mixed(tmp_path, photos):
@@ -112,7 +114,7 @@ def test_manifest(tmp_path, photos):
     pack(photos, tmp_path / "packed", samples_per_shard=20)
     manifest = json.loads((tmp_path / "packed" / "manifest.json").read_text())
     assert manifest["format"] == "throughput-shards"
-    assert manifest["version"] == 1
+    assert manifest["version"] == 2
     assert manifest["classes"] == ["cat", "dog", "owl"]
     assert manifest["source"] == "photos"
     assert manifest["fingerprint"] == photos.fingerprint
@@ -203,8 +205,8 @@ def test_a_full_disk_leaves_no_half_shard(tmp_path, photos, monkeypatch):
     def full(descriptor):
         nonlocal calls
         calls += 1
-        # The record, a shard, the record; then the second shard finds no room.
-        if calls == 4:
+        # The record, a shard and the two files of its index, the record; then the second shard finds no room.
+        if calls == 6:
             raise OSError(errno.ENOSPC, "No space left on device")
         synced(descriptor)
 
@@ -214,7 +216,7 @@ def test_a_full_disk_leaves_no_half_shard(tmp_path, photos, monkeypatch):
             RoomError, match=r"the disk is full: cannot write .*shard-000001\.tar; free some room"
         ):
             pack(photos, out, samples_per_shard=6)
-    assert set(files(out)) == {"shard-000000.tar", "unfinished.json"}
+    assert set(files(out)) == {"shard-000000.tar", *indexes({"shard-000000.tar"}), "unfinished.json"}
     pack(photos, out, samples_per_shard=6)
     assert_same_samples(open_source(out), photos)
 
@@ -301,7 +303,7 @@ def test_part_of_a_packing_keeps_its_class_names(tmp_path, photos):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, r"has version 2 and this release reads 1"),
+        ({"version": 3}, r"has version 3 and this release reads 2"),
         ({"shards": [{"name": "../../etc/passwd", "samples": 1, "bytes": 1, "sha256": ""}]}, r"is damaged"),
         ({"splits": "odd"}, r"is damaged"),
         ({"extra": 1}, r"is damaged"),

@@ -20,6 +20,17 @@ import click
     show_default=True,
     help="Size that no shard should be much above.",
 )
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Losslessly give JPEGs restart intervals, by which the loader roi decodes only what a crop keeps.",
+)
+@click.option(
+    "--growth",
+    type=click.FloatRange(min=0, max=100),
+    metavar="PERCENT",
+    help="What narrower intervals, which decode faster, may cost of a JPEG's bytes. [default: 0.7]",
+)
 def command(
     source: str,
     out: Path,
@@ -28,17 +39,24 @@ def command(
     allow_pipe: bool,
     samples_per_shard: int | None,
     shard_mb: float,
+    restart: bool,
+    growth: float | None,
 ) -> None:
     """Write the images of SOURCE to WebDataset tar shards in the folder OUT.
 
     SOURCE is a folder of class folders, or other shards. The encoded bytes stay as they are, the shards
     are shuffled, and ids, labels and splits are those of SOURCE. Called again, it goes on where it was
-    stopped.
+    stopped. With --restart, JPEGs are coded anew with the same coefficients, and so the same pixels, about
+    as many bytes, and restart markers; what cannot be, stays as it is, and is counted.
     """
     from throughput.cli.progress import progress_bar
+    from throughput.errors import OptionError
     from throughput.sources import open_source
-    from throughput.sources.pack import pack
+    from throughput.sources.pack import MOST_GROWTH, TRANSCODED, pack
 
+    if growth is not None and not restart:
+        raise OptionError("--growth is of no use without --restart")
+    share = MOST_GROWTH if growth is None else growth / 100
     with progress_bar() as progress:
         opened = open_source(source, label_field=label_field, allow_pipe=allow_pipe, progress=progress)
         packed = pack(
@@ -46,9 +64,12 @@ def command(
             out,
             samples_per_shard=samples_per_shard,
             shard_bytes=max(1, round(shard_mb * 1e6)),
+            growth=share if restart else None,
             progress=progress,
         )
     click.echo(
         f"{packed.samples} samples in {packed.shards} shards, {packed.bytes} bytes, "
         f"{packed.seconds:.1f} seconds: {out}"
     )
+    for kind, count in sorted(packed.kinds.items(), key=lambda one: (one[0] not in TRANSCODED, one[0])):
+        click.echo(f"{count} {kind}: {'restart intervals' if kind in TRANSCODED else 'left as they are'}")

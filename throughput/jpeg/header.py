@@ -18,7 +18,7 @@ class Frame(NamedTuple):
     process: int
 
 
-def read_frame(data: bytes) -> Frame | None:
+def read_frame(data: bytes | memoryview) -> Frame | None:
     """The frame header (ITU-T T.81, B.2.2); None where the bytes are no JPEG or hold no sound header."""
     if data[:2] != b"\xff\xd8":
         return None

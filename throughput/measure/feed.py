@@ -7,16 +7,15 @@ normalises by itself.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from throughput.contracts import Batch, Loader, Work
 from throughput.errors import LoaderError
+from throughput.memory import ReusedMemory
 
 
 class Feed:
@@ -98,7 +97,7 @@ class _HostFinish:
         self._dtype: torch.dtype = getattr(torch, work.compute_dtype)
         scale, shift = _scale_and_shift(work)
         self._scale, self._shift = scale.repeat(work.image_size), shift.repeat(work.image_size)
-        self._memory, self._narrow_memory = _ReusedMemory(), _ReusedMemory()
+        self._memory, self._narrow_memory = ReusedMemory(), ReusedMemory()
 
     def stream(self) -> AbstractContextManager[object]:
         return nullcontext()
@@ -122,35 +121,6 @@ class _HostFinish:
 
     def hand_over(self, ready: Batch) -> None:
         """Nothing to order: the CPU has finished."""
-
-
-_probe = [np.empty(0)]
-_FREE = sys.getrefcount(_probe[0])
-"""References that an array has which only a list holds, as this Python counts them."""
-
-
-class _ReusedMemory:
-    """Hands out buffers; takes one back when nobody holds a tensor (or a view) over it any more.
-
-    A tensor made by ``torch.from_numpy`` keeps a reference to its array for as long as its storage
-    lives, so the array's reference count tells whether the buffer is free.
-    """
-
-    def __init__(self) -> None:
-        self._buffers: list[np.ndarray[tuple[int], np.dtype[np.uint8]]] = []
-
-    def take(self, elements: int, dtype: torch.dtype) -> torch.Tensor:
-        """(elements,) of ``dtype``, contents undefined, valid for as long as anybody refers to it."""
-        needed = elements * dtype.itemsize
-        for place in range(len(self._buffers)):
-            if sys.getrefcount(self._buffers[place]) == _FREE and len(self._buffers[place]) >= needed:
-                break
-        else:
-            # Smaller buffers that lie unused will not be asked for again: batches do not grow back and forth.
-            self._buffers = [held for held in self._buffers if sys.getrefcount(held) > _FREE + 1]
-            self._buffers.append(np.empty(needed, np.uint8))
-            place = len(self._buffers) - 1
-        return torch.from_numpy(self._buffers[place])[:needed].view(dtype)
 
 
 class _CudaFinish:

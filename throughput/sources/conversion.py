@@ -26,20 +26,21 @@ class PackedCopy:
     folder: str
 
 
-def packed_copy(source: Source, progress: Progress = no_progress) -> PackedCopy:
-    """Pack ``source`` into the cache folder, once.
+def packed_copy(source: Source, progress: Progress = no_progress, growth: float | None = None) -> PackedCopy:
+    """Pack ``source`` into the cache folder, once; with ``growth``, with restart intervals (see ``pack``).
 
     Raises RoomError for a source of more than CACHE_LIMIT_BYTES or a disk without room for it.
     """
-    folder = cache_folder("packed", source.fingerprint)
-    seconds = 0.0 if (folder / MANIFEST).is_file() else _pack(source, folder, progress)
+    name = source.fingerprint if growth is None else f"{source.fingerprint}-{growth:g}"
+    folder = cache_folder("packed", name)
+    seconds = 0.0 if (folder / MANIFEST).is_file() else _pack(source, folder, growth, progress)
     try:
         packed = open_source(folder, progress=progress)
     except SourceError:
         # Somebody has damaged the copy. It is ours to make again.
         shutil.rmtree(folder)
         folder.mkdir()
-        seconds = _pack(source, folder, progress)
+        seconds = _pack(source, folder, growth, progress)
         packed = open_source(folder, progress=progress)
     if not isinstance(packed, ShardSource):
         raise RoomError(f"{folder} holds something else than packed shards: remove it")
@@ -47,9 +48,10 @@ def packed_copy(source: Source, progress: Progress = no_progress) -> PackedCopy:
     return PackedCopy(replace(packed, origin=source), seconds, size_bytes, str(folder))
 
 
-def _pack(source: Source, folder: Path, progress: Progress) -> float:
+def _pack(source: Source, folder: Path, growth: float | None, progress: Progress) -> float:
     """Pack into ``folder`` and return the seconds that it took."""
-    advice = f"run: throughput pack {source.location} OUT, then give OUT as --data"
+    restart = "" if growth is None else " --restart"
+    advice = f"run: throughput pack{restart} {source.location} OUT, then give OUT as --data"
     needed_bytes = source.encoded_bytes()
     if needed_bytes > CACHE_LIMIT_BYTES:
         raise RoomError(
@@ -63,7 +65,7 @@ def _pack(source: Source, folder: Path, progress: Progress) -> float:
     progress(f"packing {needed_bytes / 1e6:,.0f} MB of {source.location} into {folder}", 0, None)
     begin = time.perf_counter()
     try:
-        pack(source, folder, progress=progress)
+        pack(source, folder, growth=growth, progress=progress)
     except RoomError:
         shutil.rmtree(folder, ignore_errors=True)
         raise

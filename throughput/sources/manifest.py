@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,19 +15,24 @@ MANIFEST = "manifest.json"
 UNFINISHED = "unfinished.json"
 """A manifest of the shards that are done, while others are still to be written."""
 FORMAT = "throughput-shards"
-VERSION = 1
+VERSION = 2
+"""2: restart intervals, and an index beside each shard."""
 
 _SHARD_NAME = re.compile(r"((train|val)/)?shard-[0-9]{6,}\.tar")
 
 
 @dataclass(frozen=True)
 class PackedShard:
-    """One shard. name: its path below the manifest's folder. sha256: hex digest of the whole file."""
+    """One shard. name: its path below the manifest's folder. sha256: hex digest of the whole file.
+
+    kinds: how many samples were what before they were given restart intervals; empty where none were.
+    """
 
     name: str
     samples: int
     bytes: int
     sha256: str
+    kinds: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Manifest:
     source: name of the source's folder or file. fingerprint: the source's.
     samples: of all shards together. splits: ``named`` where shards lie in ``train/`` and ``val/``.
     samples_per_shard, shard_bytes: the settings of the packing.
+    growth: the share by which a JPEG might grow for restart intervals; None where none were made.
     """
 
     source: str
@@ -46,6 +52,7 @@ class Manifest:
     splits: Literal["named", "seeded"]
     samples_per_shard: int | None
     shard_bytes: int
+    growth: float | None = None
     shards: tuple[PackedShard, ...] = ()
     format: str = FORMAT
     version: int = VERSION

@@ -2,7 +2,8 @@
 
 A shard's members are ``000000123.jpg`` (the id in nine digits, the encoded bytes as they were) and
 ``000000123.cls`` (the label in ASCII), as POSIX.1-1988 ustar with zero times and owners: the same
-source and settings give the same bytes.
+source and settings give the same bytes. Beside each shard lies an index of its samples' checksums and
+restart intervals.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import hashlib
 import os
 import tarfile
 import time
-from collections.abc import Iterator
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +27,8 @@ from numpy.typing import NDArray
 from throughput.cache import require_room, whole_file
 from throughput.contracts import Progress, Source, Split, no_progress
 from throughput.errors import OptionError, RoomError, SourceError
+from throughput.jpeg.header import read_frame
+from throughput.measure.environment import usable_cores
 from throughput.sources.folder import entries
 from throughput.sources.manifest import (
     MANIFEST,
@@ -34,11 +39,16 @@ from throughput.sources.manifest import (
     write_manifest,
 )
 from throughput.sources.names import image_extension
+from throughput.sources.shard_index import SampleRecord, open_shard_index, write_shard_index
 from throughput.sources.splits import seeded_validation
 from throughput.sources.tar import BLOCK_BYTES, padded
 from throughput.threads import in_threads
 
 DEFAULT_SHARD_BYTES = 10**9
+MOST_GROWTH = 0.007
+"""Share of its bytes that narrower restart intervals may cost, in the JPEG and its index, by default."""
+TRANSCODED = ("baseline", "progressive")
+"""Kinds of images that are given restart intervals; all others are left as they are."""
 _MAX_SAMPLES_PER_SHARD = 10_000
 _SHARDS_TO_READ_AT_ONCE = 16
 _ORDER_SEED = 20_260_102
@@ -50,12 +60,20 @@ _END = bytes(2 * BLOCK_BYTES)
 
 @dataclass(frozen=True)
 class Packed:
-    """What a packing wrote or found done: seconds it took, bytes of all shards, shards and samples."""
+    """What a packing wrote or found done: seconds it took, bytes of all shards, shards and samples.
+
+    kinds: samples by what they were before they were given restart intervals; empty where none were.
+    """
 
     seconds: float
     bytes: int
     shards: int
     samples: int
+    kinds: dict[str, int]
+
+
+_Sample = tuple[bytes, str, SampleRecord]
+"""Bytes to be written, what they were before (empty: they were left alone), and what the index keeps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +90,13 @@ def pack(
     *,
     samples_per_shard: int | None = None,
     shard_bytes: int = DEFAULT_SHARD_BYTES,
+    growth: float | None = None,
     progress: Progress = no_progress,
 ) -> Packed:
     """Write every sample of ``source`` to tar shards in ``out``, with a manifest.
+
+    With ``growth``, JPEGs are losslessly given restart intervals, so that regions of them can be decoded
+    by themselves; narrower intervals may cost that share of a file's bytes.
 
     The samples are shuffled by a fixed seed over all shards of a split, because shards of one class each
     train badly. Shards lie in ``train/`` and ``val/`` where the splits are the source's own.
@@ -88,6 +110,8 @@ def pack(
     for name, value in (("samples_per_shard", samples_per_shard), ("shard_bytes", shard_bytes)):
         if value is not None and value < 1:
             raise OptionError(f"{name} must be 1 or more, got {value}")
+    if growth is not None and not 0 <= growth <= 1:
+        raise OptionError(f"growth (--growth) must lie in 0..1 (0..100 %), got {growth}")
     started = time.perf_counter()
     seeded = np.array_equal(source.ids("val"), np.flatnonzero(seeded_validation(source.labels)))
     manifest = Manifest(
@@ -98,6 +122,7 @@ def pack(
         splits="seeded" if seeded else "named",
         samples_per_shard=samples_per_shard,
         shard_bytes=shard_bytes,
+        growth=growth,
     )
     if out.resolve().is_relative_to(Path(source.location).resolve()):
         raise SourceError(
@@ -110,7 +135,11 @@ def pack(
     except OSError as error:
         raise RoomError(f"cannot write to {out}: {error.strerror}; choose another folder") from error
     total_bytes = sum(shard.bytes for shard in shards)
-    return Packed(time.perf_counter() - started, total_bytes, len(shards), manifest.samples)
+    kinds: Counter[str] = Counter()
+    for shard in shards:
+        kinds.update(shard.kinds)
+    seconds = time.perf_counter() - started
+    return Packed(seconds, total_bytes, len(shards), manifest.samples, dict(kinds))
 
 
 @contextmanager
@@ -140,7 +169,10 @@ def _write_all(source: Source, out: Path, manifest: Manifest, progress: Progress
         if not _is_intact(out / plan.name, recorded.get(plan.name)):
             (out / plan.name).parent.mkdir(exist_ok=True)
             with whole_file(out / plan.name) as file:
-                shard = _write_shard(file, plan, source, before=done_samples, progress=progress)
+                shard, records = _write_shard(
+                    file, plan, source, manifest.growth, before=done_samples, progress=progress
+                )
+            write_shard_index(out / plan.name, records)
             recorded[plan.name] = shard
             write_manifest(replace(manifest, shards=tuple(recorded.values())), out / UNFINISHED)
         done_samples += len(plan.ids)
@@ -204,13 +236,16 @@ def _tar_bytes(source: Source, samples: int) -> int:
 
 
 def _write_shard(
-    file: IO[bytes], plan: _Plan, source: Source, *, before: int, progress: Progress
-) -> PackedShard:
+    file: IO[bytes], plan: _Plan, source: Source, growth: float | None, *, before: int, progress: Progress
+) -> tuple[PackedShard, list[SampleRecord]]:
     """Write a shard; progress counts on from the ``before`` samples of the shards before it."""
     checksum = hashlib.sha256()
     ids = plan.ids.tolist()
-    with closing(in_threads(source.read, ids, _READERS)) as images:
-        for done, (sample_id, image) in enumerate(zip(ids, images, strict=True), start=1):
+    kinds: Counter[str] = Counter()
+    records = []
+    read, threads = _reader(source, growth)
+    with closing(in_threads(read, ids, threads)) as images:
+        for done, (sample_id, (image, kind, record)) in enumerate(zip(ids, images, strict=True), start=1):
             label = b"%d" % source.labels[sample_id]
             for data in (
                 _member(f"{sample_id:09d}.{image_extension(image)}", image),
@@ -218,11 +253,34 @@ def _write_shard(
             ):
                 checksum.update(data)
                 file.write(data)
+            kinds.update([kind] if kind else [])
+            records.append(record)
             if done % _TOLD_EVERY == 0 or done == len(ids):
                 progress("packing", before + done, len(source.labels))
     checksum.update(_END)
     file.write(_END)
-    return PackedShard(plan.name, len(plan.ids), file.tell(), checksum.hexdigest())
+    shard = PackedShard(plan.name, len(plan.ids), file.tell(), checksum.hexdigest(), dict(kinds))
+    return shard, records
+
+
+def _reader(source: Source, growth: float | None) -> tuple[Callable[[int], _Sample], int]:
+    """What makes a sample ready to be written, and in how many threads."""
+    if growth is None:
+        return lambda sample_id: _as_it_is(source.read(sample_id)), _READERS
+    from throughput.jpeg.transcode import transcode
+
+    def transcoded(sample_id: int) -> _Sample:
+        found = transcode(source.read(sample_id), growth)
+        record = SampleRecord(zlib.crc32(found.data), found.height, found.width, found.interval_bytes)
+        return found.data, found.kind, record
+
+    return transcoded, max(_READERS, usable_cores())
+
+
+def _as_it_is(data: bytes) -> _Sample:
+    frame = read_frame(data)
+    height, width = (frame.height, frame.width) if frame else (0, 0)
+    return data, "", SampleRecord(zlib.crc32(data), height, width)
 
 
 def _member(name: str, data: bytes) -> bytes:
@@ -235,6 +293,10 @@ def _member(name: str, data: bytes) -> bytes:
 def _is_intact(path: Path, shard: PackedShard | None) -> bool:
     """Whether the file has the size and the checksum that were recorded for it."""
     if shard is None or not path.is_file() or path.stat().st_size != shard.bytes:
+        return False
+    try:
+        open_shard_index(str(path), shard.samples)
+    except SourceError:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256

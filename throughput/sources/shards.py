@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,11 @@ from throughput.sources.index import ShardIndex, shard_index, shards_fingerprint
 from throughput.sources.manifest import Manifest, is_validation, manifest_above
 from throughput.sources.names import Names
 from throughput.sources.scan import key_of
+from throughput.sources.shard_index import SampleRecord, ShardIndexFile, open_shard_index
 from throughput.sources.splits import seeded_validation, split_ids
 
+MAPPED_SHARDS = 256
+"""Shards that a process keeps mapped, each by a file descriptor: a quarter of the usual limit."""
 OPEN_SHARDS = 64
 """Shards that a process keeps open, far below the usual limit of 1,024 files."""
 
@@ -31,6 +35,8 @@ class ShardSource(Source):
     offsets, sizes: (N,) int64, the bytes of the encoded image in its shard.
     validation: (N,) bool, True for the val split.
     origin: the source that these shards are a packed copy of, which is where the user will look.
+    growth: the packing's, where it gave the JPEGs restart intervals. indexed: whether an index lies beside
+    each shard.
     """
 
     location: str
@@ -44,6 +50,8 @@ class ShardSource(Source):
     sizes: NDArray[np.int64]
     validation: NDArray[np.bool_]
     origin: Source | None = None
+    growth: float | None = None
+    indexed: bool = False
 
     def ids(self, split: Split) -> NDArray[np.int64]:
         """Ids of a split, (M,) int64, ascending."""
@@ -60,6 +68,14 @@ class ShardSource(Source):
         ids = np.lexsort((self.offsets, self.shard_of)).astype(np.int64)
         starts = np.searchsorted(self.shard_of[ids], np.arange(len(self.shards) + 1))
         return ids, starts.astype(np.int64)
+
+    @cached_property
+    def _place(self) -> NDArray[np.int32]:
+        """Each sample's place in its shard, (N,) int32."""
+        ids, starts = self._file_order
+        place = np.empty(len(ids), np.int32)
+        place[ids] = np.arange(len(ids), dtype=np.int64) - starts[self.shard_of[ids]]
+        return place
 
     def key(self, sample_id: int) -> str:
         """The sample's WebDataset key: unique in its shard."""
@@ -79,6 +95,29 @@ class ShardSource(Source):
                 f"the shard ends after {len(data)} of {size} bytes; it changed since it was scanned",
             )
         return data
+
+    def view(self, sample_id: int) -> NDArray[np.uint8]:
+        """The encoded image in the mapped shard, (M,) uint8, read-only. Raises SampleError."""
+        size, offset = int(self.sizes[sample_id]), int(self.offsets[sample_id])
+        try:
+            shard = _map(self.shards[self.shard_of[sample_id]], self.fingerprint)
+        except (OSError, ValueError) as error:  # ValueError: it is empty
+            raise SampleError(self.describe(sample_id), f"cannot be read: {error}") from error
+        if offset + size > len(shard):
+            raise SampleError(
+                self.describe(sample_id),
+                f"the shard ends at byte {len(shard)}; it changed since it was scanned",
+            )
+        return shard[offset : offset + size]
+
+    def kept(self, sample_id: int) -> SampleRecord | None:
+        """What the index beside the shard has about a sample. Raises SourceError where it does not fit."""
+        if not self.indexed:
+            return None
+        shard = int(self.shard_of[sample_id])
+        _, starts = self._file_order
+        samples = int(starts[shard + 1] - starts[shard])
+        return _index(self.shards[shard], samples, self.fingerprint).record(int(self._place[sample_id]))
 
     def describe(self, sample_id: int) -> str:
         """The shard, the member and the byte where its data begins."""
@@ -111,6 +150,18 @@ class _OpenShard:
 def _open(path: str, fingerprint: str) -> _OpenShard:  # noqa: ARG001 - a shard that changed is opened anew
     """An open shard of this process. A fork inherits it, which is safe: pread has no position to share."""
     return _OpenShard(path)
+
+
+@lru_cache(maxsize=MAPPED_SHARDS)
+def _map(path: str, fingerprint: str) -> NDArray[np.uint8]:  # noqa: ARG001 - a shard that changed is mapped anew
+    """A shard's bytes, (M,) uint8, read as they are touched. A fork inherits them."""
+    with Path(path).open("rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+@cache
+def _index(path: str, samples: int, fingerprint: str) -> ShardIndexFile:  # noqa: ARG001 - as above
+    return open_shard_index(path, samples)
 
 
 def open_shards(
@@ -167,9 +218,10 @@ def open_packed(
     else:
         held_out = np.array([is_validation(shard.name) for shard in manifest.shards])
         validation = held_out[ordered.shard_of]
-    return _source(
+    source = _source(
         location, (*shards,), fingerprint, index=ordered, classes=manifest.classes, validation=validation
     )
+    return replace(source, growth=manifest.growth, indexed=True)
 
 
 def _source(

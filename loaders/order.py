@@ -1,0 +1,45 @@
+"""The order of samples that reads shard by shard, for storage that is slow at jumping about."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from throughput.contracts import Work
+from throughput.kernel import kernel
+from throughput.sources.shards import ShardSource
+
+
+def streamed_batches(work: Work, source: ShardSource, epoch: int, shuffle: int) -> list[NDArray[np.int64]]:
+    """This rank's train batches, ids (N,) int64 each: shards in random order through a shuffle buffer.
+
+    What comes next is drawn from the ``shuffle`` samples that would have been read and not yet used. The
+    order is a function of (seed, epoch, rank) alone. Ranks take stretches of equal length of one order of
+    all shards.
+    """
+    rng = np.random.default_rng([work.seed, epoch])
+    wanted = np.zeros(len(source.labels), np.bool_)
+    wanted[source.ids("train")] = True
+    shards = [source.shard_ids(int(shard)) for shard in rng.permutation(len(source.shards))]
+    stream = np.concatenate([ids[wanted[ids]] for ids in shards])
+    first = len(stream) * work.rank // work.world_size
+    last = len(stream) * (work.rank + 1) // work.world_size
+    ids = _through_buffer(stream[first:last], shuffle, np.random.default_rng([work.seed, epoch, work.rank]))
+    return [ids[begin : begin + work.batch_size] for begin in range(0, len(ids), work.batch_size)]
+
+
+def _through_buffer(stream: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    buffer, following = stream[:size].copy(), stream[size:]
+    leaving = rng.integers(0, max(1, len(buffer)), len(following))
+    out = np.empty_like(stream)
+    _exchange(buffer, following, leaving, out)
+    out[len(following) :] = rng.permutation(buffer)
+    return out
+
+
+@kernel
+def _exchange(buffer, following, leaving, out):
+    """While the stream lasts, each sample that leaves the buffer makes room for the next one."""
+    for place in range(len(following)):
+        out[place] = buffer[leaving[place]]
+        buffer[leaving[place]] = following[place]

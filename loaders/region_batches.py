@@ -1,0 +1,204 @@
+"""Batches of regions: rendered by threads of this process, or by processes of several threads each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from throughput.canonical import epoch_batches
+from throughput.contracts import Batch, Loader, Work
+from throughput.errors import ThroughputError
+from throughput.loaders.order import streamed_batches
+from throughput.loaders.regions import Renderer, Ways, compile_kernels
+from throughput.loaders.workers import end_workers, items, worker_loader
+from throughput.memory import ReusedMemory
+from throughput.sources.shards import ShardSource
+from throughput.threads import in_threads
+
+if TYPE_CHECKING:
+    from throughput.loaders.roi import RoiOptions
+
+_CHUNK = 16
+"""Images that a thread makes in one go: handing over one by one would cost more of the GIL."""
+
+
+def open_loader(work: Work, options: RoiOptions, processes: int) -> ThreadLoader | ProcessLoader:
+    """The loader of this process's threads, or of several processes."""
+    compile_kernels()
+    return ThreadLoader(work, options) if processes == 1 else ProcessLoader(work, options, processes)
+
+
+def new_renderer(work: Work, options: RoiOptions) -> Renderer:
+    """What one thread works with."""
+    return Renderer(work, Ways(options.region, options.dct_scale, options.verify))
+
+
+def _batches(work: Work, options: RoiOptions, epoch: int) -> list[NDArray[np.int64]]:
+    """This rank's batches of an epoch, ids (N,) int64 each."""
+    if work.split == "train" and options.order == "stream" and isinstance(work.source, ShardSource):
+        return streamed_batches(work, work.source, epoch, options.shuffle)
+    return epoch_batches(work, epoch)
+
+
+class _Task(NamedTuple):
+    """Some images of a batch, and where they go. out: (n, S, S, C) uint8."""
+
+    epoch: int
+    ids: NDArray[np.int64]
+    out: NDArray[np.uint8]
+
+
+class _Rendered:
+    """Batches rendered by threads ahead of whoever iterates: (ids, (N, S, S, C) uint8)."""
+
+    def __init__(self, work: Work, options: RoiOptions, threads: int, *, pin: bool) -> None:
+        self._work = work
+        self._options = options
+        self._threads = threads
+        self._pin = pin
+        self._memory = ReusedMemory()
+        self._local = threading.local()
+
+    def run(
+        self, keys: Iterator[tuple[int, NDArray[np.int64]]]
+    ) -> Generator[tuple[NDArray[np.int64], Tensor], None, None]:
+        """Render the batches of ``keys``, (epoch, ids), in order."""
+        chunk = max(1, min(_CHUNK, self._work.batch_size // self._threads))
+        chunks_a_batch = -(-self._work.batch_size // chunk)
+        under_way = max(2 * self._threads, self._options.prefetch * chunks_a_batch)
+        batches: list[tuple[NDArray[np.int64], Tensor, int]] = []
+
+        def tasks() -> Iterator[_Task]:
+            for epoch, ids in keys:
+                images = self._room(len(ids))
+                parts = range(0, len(ids), chunk)
+                batches.append((ids, images, len(parts)))
+                out = images.numpy()
+                for begin in parts:
+                    yield _Task(epoch, ids[begin : begin + chunk], out[begin : begin + chunk])
+
+        with closing(in_threads(self._render, tasks(), self._threads, under_way)) as done:
+            while next(done, None) is not None:
+                ids, images, parts = batches.pop(0)
+                for _ in range(parts - 1):
+                    next(done)
+                yield ids, images
+                del images  # for as long as it is named here, its memory would not be used again
+
+    def _room(self, count: int) -> Tensor:
+        work = self._work
+        shape = (count, work.image_size, work.image_size, work.channels)
+        if self._pin:
+            # torch keeps pinned memory, and gives it out again once transfers from it have ended.
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        elements = count * work.image_size * work.image_size * work.channels
+        return self._memory.take(elements, torch.uint8).view(shape)
+
+    def _render(self, task: _Task) -> bool:
+        renderer = getattr(self._local, "renderer", None)
+        if renderer is None:
+            renderer = self._local.renderer = new_renderer(self._work, self._options)
+        renderer.render(task.epoch, task.ids, task.out)
+        return True
+
+
+class _EpochLoader(Loader):
+    """What threads and processes have in common: batches of one stream, epoch after epoch."""
+
+    def __init__(self, work: Work, options: RoiOptions) -> None:
+        self._work = work
+        self._options = options
+        self.samples_per_epoch = sum(len(ids) for ids in _batches(work, options, 0))
+        self._running: Any = iter(())
+        self._ready_for: int | None = None
+
+    def _restart(self, first_epoch: int) -> None:
+        raise NotImplementedError
+
+    def epoch(self, index: int) -> Iterator[Batch]:
+        """Continues with the batches that were made ahead where ``index`` is the next epoch."""
+        if self._ready_for != index:
+            self._restart(index)
+        self._ready_for = None  # unless this epoch is read to its end
+        for ids, images in islice(self._running, -(-self.samples_per_epoch // self._work.batch_size)):
+            labels = torch.from_numpy(self._work.source.labels[ids])
+            yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
+            del images
+        if self._work.split == "train":
+            self._ready_for = index + 1
+
+
+class ThreadLoader(_EpochLoader):
+    """Threads of this process."""
+
+    def __init__(self, work: Work, options: RoiOptions) -> None:
+        super().__init__(work, options)
+        self._rendered = _Rendered(work, options, work.workers, pin=work.device.startswith("cuda"))
+
+    def _restart(self, first_epoch: int) -> None:
+        self.close()
+        self._running = self._rendered.run(_keys(self._work, self._options, first_epoch, 0, 1))
+
+    def close(self) -> None:
+        if isinstance(self._running, Generator):
+            self._running.close()
+        self._running = iter(())
+
+
+class ProcessLoader(_EpochLoader):
+    """Processes of several threads each, which take turns with the batches."""
+
+    def __init__(self, work: Work, options: RoiOptions, processes: int) -> None:
+        super().__init__(work, options)
+        self._stream = _Stream(work, options, processes)
+        self._workers = worker_loader(self._stream, replace(work, workers=processes), options)
+
+    def _restart(self, first_epoch: int) -> None:
+        self._stream.first_epoch.fill_(first_epoch)
+        self._running = items(iter(self._workers))
+
+    def close(self) -> None:
+        self._running = iter(())
+        end_workers(self._workers)
+
+
+class _Stream(IterableDataset[Any]):
+    """What one worker process yields: its share of the batches, one in ``processes``."""
+
+    def __init__(self, work: Work, options: RoiOptions, processes: int) -> None:
+        self._work = work
+        self._options = options
+        self._processes = processes
+        # Shared memory: workers that persist read the first epoch of a new run here.
+        self.first_epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call] # torch types it not
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Tensor] | ThroughputError]:
+        worker = get_worker_info()
+        number = worker.id if worker else 0
+        work, options = self._work, self._options
+        threads = work.workers * (number + 1) // self._processes - work.workers * number // self._processes
+        keys = _keys(work, options, int(self.first_epoch), number, self._processes)
+        try:
+            with closing(_Rendered(work, options, threads, pin=False).run(keys)) as rendered:
+                yield from rendered
+        except ThroughputError as error:
+            yield error
+
+
+def _keys(
+    work: Work, options: RoiOptions, first_epoch: int, taker: int, takers: int
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Every ``takers``-th (epoch, ids) of one val epoch, or of train epochs without end."""
+    epochs = count(first_epoch) if work.split == "train" else (first_epoch,)
+    every = ((epoch, ids) for epoch in epochs for ids in _batches(work, options, epoch))
+    return islice(every, taker, None, takers)

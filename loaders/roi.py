@@ -1,0 +1,141 @@
+"""``roi``: decode only the region of each JPEG that its crop keeps, by threads.
+
+Restart markers make a JPEG addressable: the intervals that cover a crop are spliced into a small JPEG
+(``throughput.jpeg``), which a SIMD decoder decodes in less time than the whole, and which is resized into
+its place in the batch. Shards of ``throughput pack --restart`` have the markers; other JPEGs and other
+formats are decoded whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from throughput.contracts import (
+    Loader,
+    LoaderFactory,
+    Prepared,
+    Progress,
+    Requirement,
+    Work,
+    no_progress,
+)
+from throughput.errors import OptionError, RoomError
+from throughput.sources.conversion import packed_copy
+from throughput.sources.pack import MOST_GROWTH
+from throughput.sources.shards import ShardSource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ORDERS = ("global", "stream")
+_THREADS_A_PROCESS = 8
+"""Threads that one process keeps busy; each image holds the GIL for a few per cent of its time."""
+
+
+@dataclass(frozen=True)
+class RoiOptions:
+    """prefetch: batches made ahead. order: ``global`` shuffles all samples, ``stream`` reads shard by shard.
+
+    shuffle: samples in the shuffle buffer of ``stream``. processes: 0 chooses; workers are threads.
+    prepare: pack what has no restart intervals into the cache folder, where it has room. region: 0 decodes
+    whole images. dct_scale: 1 decodes at half size where the crop is at least twice its target (not the
+    canonical pixels). verify: 1 checks each sample's checksum. start: how processes are started.
+    decode: ``gpu`` hands the regions to DALI, which decodes them on the device.
+    """
+
+    prefetch: int = 2
+    order: str = "global"
+    shuffle: int = 1000
+    processes: int = 0
+    prepare: bool = True
+    region: bool = True
+    dct_scale: bool = False
+    verify: bool = False
+    start: str = "fork"
+    decode: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.order not in _ORDERS:
+            raise OptionError(f"order must be one of {', '.join(_ORDERS)}, got {self.order!r}")
+        if self.decode not in ("cpu", "gpu"):
+            raise OptionError(f"decode must be cpu or gpu, got {self.decode!r}")
+        alone = [name for name in ("dct_scale", "verify", "processes") if getattr(self, name)]
+        if self.decode == "gpu" and (alone or self.order != "global" or not self.region):
+            raise OptionError(
+                "decode=gpu goes with prefetch and prepare alone: leave out the other options of roi"
+            )
+        for name, least in (("prefetch", 1), ("shuffle", 1), ("processes", 0)):
+            if getattr(self, name) < least:
+                raise OptionError(f"{name} must be {least} or more, got {getattr(self, name)}")
+
+
+class RoiLoaderFactory(LoaderFactory):
+    """Regions of JPEGs with restart intervals, decoded by threads."""
+
+    name = "roi"
+    about = "decodes only the region of a JPEG that its crop keeps; made for shards of `pack --restart`"
+    requires = (
+        Requirement("torch", "pip install torch"),
+        Requirement("simplejpeg", "pip install simplejpeg"),
+        Requirement("numba", "pip install numba"),
+    )
+    Options = RoiOptions
+
+    def decode(self, work: Work, options: RoiOptions) -> Literal["cpu", "gpu"]:  # noqa: ARG002 - part of the contract
+        """On the CPU unless the options say otherwise."""
+        return "gpu" if options.decode == "gpu" else "cpu"
+
+    def prepare(self, work: Work, options: RoiOptions, progress: Progress = no_progress) -> Prepared:
+        """Pack a source without restart intervals into the cache folder, where it has room for it."""
+        source = work.source
+        if not options.prepare or (isinstance(source, ShardSource) and source.growth is not None):
+            return Prepared(work)
+        try:
+            copy = packed_copy(source, progress, growth=MOST_GROWTH)
+        except RoomError:
+            return Prepared(work)  # any source will do: its images are decoded whole
+        return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes, copy.folder)
+
+    @contextmanager
+    def open(self, work: Work, options: RoiOptions) -> Iterator[Loader]:
+        """Threads (or processes) start with the first batch and end with the context."""
+        if options.decode == "gpu":
+            if not work.device.startswith("cuda"):
+                raise OptionError(f"roi.decode=gpu needs --device cuda, got {work.device}: leave it out")
+            from throughput.loaders.region_dali import dali_loader
+
+            with closing(dali_loader(work, options.prefetch, "gpu")) as loader:
+                yield loader
+            return
+        processes = options.processes or -(-work.workers // _THREADS_A_PROCESS)
+        processes = min(processes, work.workers)
+        from throughput.loaders.region_batches import open_loader
+
+        with closing(open_loader(work, options, processes)) as loader:
+            yield loader
+
+    def stage_seconds(self, work: Work, options: RoiOptions, ids: NDArray[np.int64]) -> dict[str, float]:
+        """What a thread does with ``ids``, step by step."""
+        from throughput.loaders.region_batches import new_renderer
+        from throughput.measure.stages import core_seconds
+
+        renderer = new_renderer(work, options)
+        out = np.empty((len(ids), work.image_size, work.image_size, work.channels), np.uint8)
+        renderer.render(0, ids[:1], out[:1])  # compiled from here on
+        samples, finding = core_seconds(lambda: renderer.read(ids))
+        wanted, drawing = core_seconds(lambda: renderer.wanted(0, samples))
+        seconds = {"read": finding, "decode": 0.0, "transform": drawing}
+        for sample, one, place in zip(samples, wanted, out, strict=True):
+            encoded, spent = core_seconds(partial(renderer.cut, sample, one))
+            seconds["read"] += spent
+            pixels, spent = core_seconds(partial(renderer.decode, encoded, sample, one))
+            seconds["decode"] += spent
+            _, spent = core_seconds(partial(renderer.transform, pixels, encoded, one, place))
+            seconds["transform"] += spent
+        return {name: spent / len(ids) for name, spent in seconds.items()}

@@ -1,0 +1,176 @@
+"""Shards whose JPEGs are given restart intervals: the same samples and pixels, counted, and indexed."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from throughput.cli.pack import command
+from throughput.contracts import Source
+from throughput.errors import OptionError, SourceError
+from throughput.sources import ShardSource, open_source
+from throughput.sources.pack import pack
+
+
+def photo(number: int, mode: str = "RGB", kind: str = "JPEG", **settings: object) -> bytes:
+    """Smooth, with some noise: about as many bytes a pixel as a photo."""
+    rng = np.random.default_rng(number)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((192, 160))
+    noisy = np.clip(np.asarray(coarse) + rng.normal(0, 6, (160, 192, 3)), 0, 255).astype(np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(noisy).convert(mode).save(data, kind, **settings)
+    return data.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """Two classes; of each kind that transcoding tells apart, some."""
+    monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path / "cache"))
+    baseline = [photo(number, quality=93, optimize=True) for number in range(6)]
+    others = {
+        "progressive.jpg": photo(6, quality=90, progressive=True),
+        "cmyk.jpg": photo(7, "CMYK"),
+        "drawing.png": photo(8, kind="PNG"),
+        "cut.jpg": photo(9)[:-200],
+    }
+    images = {f"{place}.jpg": data for place, data in enumerate(baseline)} | others
+    for name, data in images.items():
+        for label in ("a", "b"):
+            path = tmp_path / "photos" / label / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return open_source(tmp_path / "photos")
+
+
+def opened(folder: Path) -> ShardSource:
+    source = open_source(folder)
+    assert isinstance(source, ShardSource)
+    return source
+
+
+def test_ids_labels_splits_and_pixels_are_those_of_the_source(tmp_path: Path, photos: Source) -> None:
+    packed = pack(photos, tmp_path / "packed", samples_per_shard=6, growth=1.0)
+    copy = opened(tmp_path / "packed")
+    assert packed.kinds == {"baseline": 12, "progressive": 2, "CMYK": 2, "not a JPEG": 2, "damaged": 2}
+    assert copy.growth == 1.0
+    assert np.array_equal(copy.labels, photos.labels)
+    for split in ("train", "val"):
+        assert np.array_equal(copy.ids(split), photos.ids(split))
+    for sample in range(len(photos.labels)):
+        before, after = photos.read(sample), copy.read(sample)
+        if photos.describe(sample).endswith(("cmyk.jpg", "drawing.png", "cut.jpg")):
+            assert after == before
+        else:
+            assert b"\xff\xdd" in after
+            assert after != before
+            with Image.open(io.BytesIO(before)) as one, Image.open(io.BytesIO(after)) as other:
+                assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_the_index_tells_checksums_sizes_and_intervals(tmp_path: Path, photos: Source) -> None:
+    pack(photos, tmp_path / "packed", samples_per_shard=6, growth=1.0)
+    copy = opened(tmp_path / "packed")
+    for sample in range(len(copy.labels)):
+        kept = copy.kept(sample)
+        assert kept is not None
+        data = copy.read(sample)
+        assert bytes(copy.view(sample)) == data
+        assert kept.checksum == zlib.crc32(data)
+        markers = [
+            place for place in range(len(data) - 1) if data[place] == 0xFF and 0xD0 <= data[place + 1] < 0xD8
+        ]
+        if len(kept.interval_bytes):
+            assert (kept.height, kept.width) == (160, 192)
+            assert len(markers) == len(kept.interval_bytes) - 1
+            assert np.array_equal(np.diff(markers), kept.interval_bytes[1:-1] + 2)
+
+
+def test_a_packing_without_intervals_keeps_checksums_too(tmp_path: Path, photos: Source) -> None:
+    packed = pack(photos, tmp_path / "packed")
+    copy = opened(tmp_path / "packed")
+    assert packed.kinds == {}
+    assert copy.growth is None
+    for sample in range(len(copy.labels)):
+        kept = copy.kept(sample)
+        assert kept is not None
+        assert kept.checksum == zlib.crc32(photos.read(sample))
+        assert len(kept.interval_bytes) == 0
+
+
+def test_shards_stay_within_the_growth_that_they_are_allowed(tmp_path: Path, photos: Source) -> None:
+    for growth in (0.0, 0.01, 1.0):
+        pack(photos, tmp_path / f"{growth}", growth=growth)
+    sizes = [opened(tmp_path / name).encoded_bytes() for name in ("0.0", "0.01", "1.0")]
+    assert sizes[0] <= sizes[1] < sizes[2]
+    assert sizes[1] <= 1.01 * photos.encoded_bytes()
+
+
+def test_a_stopped_packing_goes_on_and_counts_all_kinds(tmp_path: Path, photos: Source) -> None:
+    whole = pack(photos, tmp_path / "packed", samples_per_shard=6, growth=0.01)
+    (tmp_path / "packed" / "shard-000001.tar").unlink()
+    (tmp_path / "packed" / "shard-000002.intervals.npy").unlink()
+    again = pack(photos, tmp_path / "packed", samples_per_shard=6, growth=0.01)
+    assert again.kinds == whole.kinds
+    assert opened(tmp_path / "packed").kept(0) is not None
+
+
+def test_another_growth_is_another_packing(tmp_path: Path, photos: Source) -> None:
+    pack(photos, tmp_path / "packed", growth=0.01)
+    for growth in (None, 0.02):
+        with pytest.raises(SourceError, match=r"another packing \(growth differs\)"):
+            pack(photos, tmp_path / "packed", growth=growth)
+
+
+@pytest.mark.parametrize("growth", [-0.1, 1.1])
+def test_a_growth_that_cannot_be(tmp_path: Path, photos: Source, growth: float) -> None:
+    with pytest.raises(OptionError, match="growth"):
+        pack(photos, tmp_path / "packed", growth=growth)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:100]),
+        lambda path: np.save(path, np.zeros(3)),
+        lambda path: np.save(path, np.array([object()]), allow_pickle=True),
+    ],
+    ids=["gone", "empty", "cut", "of something else", "pickled"],
+)
+@pytest.mark.parametrize("kind", ["samples", "intervals"])
+def test_an_index_that_cannot_be_read_is_named(
+    tmp_path: Path, photos: Source, kind: str, damage: Callable[[Path], object]
+) -> None:
+    pack(photos, tmp_path / "packed", growth=1.0)
+    damage(tmp_path / "packed" / f"shard-000000.{kind}.npy")
+    with pytest.raises(SourceError, match=r"index of .*shard-000000\.tar.*pack the images again"):
+        opened(tmp_path / "packed").kept(0)
+
+
+def test_the_command_counts_each_kind(tmp_path: Path, photos: Source) -> None:
+    result = CliRunner().invoke(command, [photos.location, str(tmp_path / "packed"), "--restart"])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1:] == [
+        "12 baseline: restart intervals",
+        "2 progressive: restart intervals",
+        "2 CMYK: left as they are",
+        "2 damaged: left as they are",
+        "2 not a JPEG: left as they are",
+    ]
+    manifest = json.loads((tmp_path / "packed" / "manifest.json").read_text())
+    assert manifest["growth"] == 0.007
+    assert sum(sum(shard["kinds"].values()) for shard in manifest["shards"]) == 20
+
+
+def test_growth_without_intervals_is_refused(tmp_path: Path, photos: Source) -> None:
+    result = CliRunner().invoke(command, [photos.location, str(tmp_path / "packed"), "--growth", "1"])
+    assert isinstance(result.exception, OptionError)

@@ -1,0 +1,313 @@
+"""Lossless transcoding: the same quantised coefficients, coded so that regions of them can be found.
+
+Restart markers (ITU-T T.81, B.1.1.3 and E.1.4) make the entropy coder start afresh, on a whole byte. With
+one after each few MCUs of a row, a region can be cut out of the file without decoding what is around it.
+Huffman tables made for the image (K.2) pay for the markers.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from throughput.jpeg.coefficients import read_scan
+from throughput.jpeg.errors import Unfit, Untouched
+from throughput.jpeg.huffman import HuffmanTable, assign_codes, best_table, decoders
+from throughput.jpeg.layout import (
+    Component,
+    Layout,
+    interleaved_order,
+    layout_of,
+    lone_order,
+    lone_shape,
+    restart_interval,
+)
+from throughput.jpeg.parse import DHT, DRI, EOI, SOI, SOS, Headers, Scan, ScanComponent, begin, read_on
+from throughput.jpeg.tokens import (
+    SOUND,
+    count_differences,
+    read_tokens,
+    tokens_of_coefficients,
+    write_tokens,
+)
+
+Kind = Literal["baseline", "progressive"] | Untouched
+"""What a file was; the first two have restart intervals now, the others are as they were."""
+
+_MOST_BLOCKS_A_BYTE = 16
+"""Every block takes a bit at least; some only fill up the last MCU. What promises more is not allocated."""
+_BASELINE, _EXTENDED = 0xC0, 0xC1
+_INTERVAL_BYTES = 5.0
+"""What an interval costs: marker, half a byte of filling, a DC value unpredicted, two bytes in the index."""
+_HEAD_BYTES = 250
+"""About the bytes of a frame header, a scan header and Huffman tables."""
+
+
+class Transcoded(NamedTuple):
+    """A file with restart intervals, or the file as it was.
+
+    kind: what it was. reason: why it was left as it is; empty where it was not.
+    scan_offset: the first byte of entropy-coded data. interval_bytes: (intervals,) uint32, each interval's
+    bytes without the marker behind it; empty where the file was left as it is.
+    """
+
+    data: bytes
+    kind: Kind
+    reason: str
+    height: int
+    width: int
+    scan_offset: int
+    interval_bytes: NDArray[np.uint32]
+
+
+def transcode(data: bytes, growth: float) -> Transcoded:
+    """Give a JPEG restart intervals that divide its rows of MCUs, without any loss.
+
+    The intervals are about 48 pixels wide, or wider where they would cost more than the share ``growth`` of
+    the file's bytes, with two bytes each in an index; a whole row is the widest.
+
+    Sequential and progressive Huffman-coded JPEGs of one or three 8-bit components become one baseline
+    scan of all components, with optimised tables; APPn and COM segments stay, bytes behind the end of the
+    image do not. Everything else comes back as it was. Runs without the GIL for most of its time.
+    """
+    headers: Headers | None = None
+    try:
+        headers = begin(data)
+        return _transcode(data, headers, growth)
+    except Unfit as unfit:
+        height, width = (headers.height, headers.width) if headers else (0, 0)
+        return Transcoded(data, unfit.kind, str(unfit), height, width, 0, np.empty(0, np.uint32))
+
+
+class _Tokens(NamedTuple):
+    """The image as ``read_tokens`` or ``tokens_of_coefficients`` gave it, with its AC symbols counted.
+
+    kinds: for each block of an MCU its component, (B, 3) int64.
+    """
+
+    kinds: NDArray[np.int64]
+    means: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    ac_counts: NDArray[np.int64]
+
+
+def _transcode(data: bytes, headers: Headers, growth: float) -> Transcoded:
+    layout = layout_of(headers.height, headers.width, headers.components)
+    if layout.blocks > _MOST_BLOCKS_A_BYTE * len(data) + 64:
+        raise Unfit("damaged", "too few bytes for its size in pixels")
+    assert headers.scan is not None
+    if not headers.progressive and len(headers.scan.components) == len(headers.components):
+        image = _image_of_scan(data, headers, headers.scan, layout)
+    else:
+        image = _image_of_scans(data, headers, layout)
+    return _write(headers, layout, image, round(len(data) * (1 + growth)))
+
+
+def _image_of_scan(data: bytes, headers: Headers, scan: Scan, layout: Layout) -> _Tokens:
+    """The one scan of a sequential file."""
+    # A token takes a bit of the file at least; a block has at most 63.
+    tokens = np.empty(min(63 * layout.blocks, 8 * (len(data) - headers.place)) + 64, np.int32)
+    image = _Tokens(
+        _kinds_of_scan(scan, layout), np.empty(layout.blocks, np.int32), tokens, np.zeros((2, 256), np.int64)
+    )
+    status, place, count = read_tokens(
+        np.frombuffer(data, np.uint8),
+        headers.place,
+        layout.rows * layout.columns,
+        headers.restart_interval,
+        image.kinds,
+        decoders(headers.tables),
+        image.means,
+        image.tokens,
+        image.ac_counts,
+    )
+    if status != SOUND:
+        raise Unfit("damaged", f"damaged image data near byte {place}")
+    headers.place = place
+    read_on(data, headers)
+    if headers.scan is not None:
+        raise Unfit("unusual", "a component in two scans")
+    return image._replace(tokens=tokens[:count])
+
+
+def _image_of_scans(data: bytes, headers: Headers, layout: Layout) -> _Tokens:
+    """All scans of a progressive file, or of a sequential one that codes its components apart."""
+    coefficients = _coefficients(data, headers, layout)
+    every = Scan(
+        tuple(ScanComponent(place, 0, 0) for place in range(len(headers.components))), (0, 63), (0, 0)
+    )
+    tokens = np.empty(63 * layout.blocks, np.int32)
+    image = _Tokens(
+        _kinds_of_scan(every, layout), np.empty(layout.blocks, np.int32), tokens, np.zeros((2, 256), np.int64)
+    )
+    order = interleaved_order(layout)
+    status, count = tokens_of_coefficients(
+        coefficients, order, image.kinds, image.means, tokens, image.ac_counts
+    )
+    if status != SOUND:
+        raise Unfit("unusual", "a coefficient too large for the baseline process")
+    return image._replace(tokens=tokens[:count])
+
+
+def _kinds_of_scan(scan: Scan, layout: Layout) -> NDArray[np.int64]:
+    """For each block of an MCU its component and the places of its tables, (B, 3) int64."""
+    if len(scan.components) == 1:
+        counts = [1]
+    else:
+        mcus = layout.rows * layout.columns
+        counts = [
+            layout.block_rows[one.place] * layout.block_columns[one.place] // mcus for one in scan.components
+        ]
+    return np.array(
+        [
+            (one.place, one.dc, 4 + one.ac)
+            for one, count in zip(scan.components, counts, strict=True)
+            for _ in range(count)
+        ],
+        np.int64,
+    )
+
+
+def _coefficients(data: bytes, headers: Headers, layout: Layout) -> NDArray[np.int16]:
+    """All blocks' coefficients, (blocks, 64) int16 in zigzag order, after all scans."""
+    coefficients = np.zeros((layout.blocks, 64), np.int16)
+    array = np.frombuffer(data, np.uint8)
+    seen = [False] * len(headers.components)
+    while headers.scan is not None:
+        scan = headers.scan
+        places = [one.place for one in scan.components]
+        if not headers.progressive and any(seen[place] for place in places):
+            raise Unfit("unusual", "a component in two scans")
+        if scan.band[0] > 0 and not seen[places[0]]:
+            raise Unfit("unusual", "AC before DC")
+        if len(places) > 1:
+            order = interleaved_order(layout, places)
+        else:
+            component = headers.components[places[0]]
+            order = lone_order(layout, headers.height, headers.width, component, places[0])
+        status, place = read_scan(
+            array,
+            headers.place,
+            order,
+            _kinds_of_scan(scan, layout),
+            headers.restart_interval,
+            scan.band,
+            scan.shifts,
+            decoders(headers.tables),
+            coefficients,
+        )
+        if status != SOUND:
+            raise Unfit("damaged", f"damaged image data near byte {place}")
+        for one in places:
+            seen[one] = True
+        headers.place = place
+        read_on(data, headers)
+    if not all(seen):
+        raise Unfit("damaged", "a component without image data")
+    for place, component in enumerate(headers.components):
+        _fill_up(coefficients, headers, layout, component, place)
+    return coefficients
+
+
+def _fill_up(
+    coefficients: NDArray[np.int16], headers: Headers, layout: Layout, component: Component, place: int
+) -> None:
+    """Give the blocks beyond the image the DC of their neighbours: coded in a bit, and never shown."""
+    shape = (layout.block_rows[place], layout.block_columns[place])
+    down, across = lone_shape(layout, headers.height, headers.width, component)
+    first = layout.first_block[place]
+    means = coefficients[first : first + shape[0] * shape[1], 0].reshape(shape)
+    means[:, across:] = means[:, across - 1 : across]
+    means[down:] = means[down - 1]
+
+
+class _Coding(NamedTuple):
+    """Tables for one kind of symbol, by destination. codes: (2, 256) int64. bits: of all symbols together."""
+
+    tables: list[HuffmanTable]
+    codes: NDArray[np.int64]
+    bits: int
+
+
+def _write(headers: Headers, layout: Layout, image: _Tokens, most_bytes: int) -> Transcoded:
+    """The file anew, with the narrowest intervals that keep it within ``most_bytes``, or one for each row."""
+    ac = _coding(image.ac_counts, len(headers.components), 15)
+    kept_bytes = sum(len(segment) for segment in headers.kept)
+    rows_bytes = _HEAD_BYTES + kept_bytes + (ac.bits + _dc_coding(headers, image, layout.columns).bits) // 8
+    # One byte in 256 is 0xFF and has a zero stuffed behind it.
+    room_bytes = most_bytes - rows_bytes - rows_bytes // 256
+    interval = restart_interval(layout, int(room_bytes / _INTERVAL_BYTES))
+    dc = _dc_coding(headers, image, interval)
+    mcus = layout.rows * layout.columns
+    intervals = -(-mcus // interval)
+    # Each byte may be stuffed; each interval is filled up to a whole byte and has a marker.
+    out = np.empty(2 * ((ac.bits + dc.bits) // 8 + intervals) + 2 * intervals + 64, np.uint8)
+    interval_bytes = np.empty(intervals, np.uint32)
+    size = write_tokens(
+        image.means, image.tokens, mcus, interval, image.kinds, dc.codes, ac.codes, out, interval_bytes
+    )
+    head = _head(headers, interval if intervals > 1 else 0, dc, ac)
+    data = b"".join((head, out[:size].data, bytes((0xFF, EOI))))
+    kind: Kind = "progressive" if headers.progressive else "baseline"
+    return Transcoded(data, kind, "", headers.height, headers.width, len(head), interval_bytes)
+
+
+def _dc_coding(headers: Headers, image: _Tokens, interval: int) -> _Coding:
+    counts = np.zeros((2, 256), np.int64)
+    if count_differences(image.means, image.kinds, interval, counts) != SOUND:
+        raise Unfit("unusual", "a coefficient too large for the baseline process")
+    return _coding(counts, len(headers.components), 255)
+
+
+def _coding(counts: NDArray[np.int64], components: int, size_mask: int) -> _Coding:
+    """The best tables for symbols of which the bits ``size_mask`` tell how many bits follow."""
+    codes = np.zeros((2, 256), np.int64)
+    tables = [_table(counts[place], codes[place]) for place in range(min(2, components))]
+    lengths = (codes & 31) + (np.arange(256) & size_mask)
+    return _Coding(tables, codes, int((counts * lengths).sum()))
+
+
+def _table(frequencies: NDArray[np.int64], codes: NDArray[np.int64]) -> HuffmanTable:
+    """The best table for these symbols; their codes are written to ``codes``."""
+    counts, values = np.zeros(16, np.uint8), np.zeros(256, np.uint8)
+    used = best_table(frequencies, counts, values)
+    assign_codes(counts, values, codes)
+    return HuffmanTable(counts.tobytes(), values[:used].tobytes())
+
+
+def _head(headers: Headers, interval: int, dc: _Coding, ac: _Coding) -> bytes:
+    """Everything before the entropy-coded data."""
+    # 16-bit quantisation tables are beyond the baseline process (B.2.4.1): the extended one has them.
+    wide = any(segment[1] == 0xDB and _has_wide_table(segment) for segment in headers.kept)
+    frame = bytes((0xFF, _EXTENDED if wide else _BASELINE)) + headers.frame[2:]
+    many = len(headers.components)
+    scan = bytes((many,))
+    for place, component in enumerate(headers.components):
+        table = 1 if place else 0
+        scan += bytes((component.identifier, table << 4 | table))
+    scan += bytes((0, 63, 0))
+    parts = [bytes((0xFF, SOI)), *headers.kept, frame]
+    if interval:
+        parts.append(_segment(DRI, interval.to_bytes(2, "big")))
+    tables = b"".join(
+        bytes((kind << 4 | destination,)) + table.counts + table.values
+        for kind, coding in enumerate((dc, ac))
+        for destination, table in enumerate(coding.tables)
+    )
+    parts += [_segment(DHT, tables), _segment(SOS, scan)]
+    return b"".join(parts)
+
+
+def _has_wide_table(segment: bytes) -> bool:
+    place = 4
+    while place < len(segment):
+        if segment[place] >> 4:
+            return True
+        place += 65
+    return False
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2, "big") + body

@@ -1,0 +1,103 @@
+"""What is kept beside a packed shard about each of its samples: a checksum, its size, its restart intervals.
+
+``shard-000000.samples.npy`` holds a record for each sample in the order of the shard,
+``shard-000000.intervals.npy`` the lengths of all their restart intervals one after another (NumPy's npy
+format, version 1.0; both are read by memory map). A shard without them is as good a shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from throughput.cache import whole_file
+from throughput.errors import SourceError
+
+_RECORD = np.dtype(
+    [
+        ("checksum", "<u4"),
+        ("height", "<u2"),
+        ("width", "<u2"),
+        ("first_interval", "<u8"),
+        ("intervals", "<u4"),
+    ]
+)
+_LONGEST_INTERVAL = 0xFFFF
+
+
+@dataclass(frozen=True, eq=False)
+class SampleRecord:
+    """checksum: CRC-32 (ITU-T V.42) of the encoded image. height, width: pixels; 0 where it is no plain JPEG.
+
+    interval_bytes: each restart interval's bytes without the marker behind it, 1-D; empty where there are
+    none, or one is too long to be kept.
+    """
+
+    checksum: int
+    height: int
+    width: int
+    interval_bytes: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.uint16))
+
+
+@dataclass(frozen=True, eq=False)
+class ShardIndexFile:
+    """The records of a shard's samples, in the order of the shard, by memory map."""
+
+    records: NDArray[np.void]
+    interval_bytes: NDArray[np.uint16]
+
+    def record(self, place: int) -> SampleRecord:
+        """The record of the sample at a place in the shard."""
+        checksum, height, width, first, count = self.records[place].item()
+        return SampleRecord(checksum, height, width, self.interval_bytes[first : first + count])
+
+
+def write_shard_index(shard: Path, records: Sequence[SampleRecord]) -> None:
+    """Write what is kept about the samples of ``shard``, in the order of the shard."""
+    kept = [
+        one.interval_bytes
+        if one.interval_bytes.max(initial=0) <= _LONGEST_INTERVAL
+        else one.interval_bytes[:0]
+        for one in records
+    ]
+    table = np.zeros(len(records), _RECORD)
+    table["checksum"] = [one.checksum for one in records]
+    table["height"] = [one.height for one in records]
+    table["width"] = [one.width for one in records]
+    table["intervals"] = [len(lengths) for lengths in kept]
+    table["first_interval"][1:] = np.cumsum(table["intervals"], dtype=np.uint64)[:-1]
+    lengths = np.concatenate([*kept, np.empty(0, np.uint16)]).astype("<u2")
+    for path, array in zip(_paths(shard), (table, lengths), strict=True):
+        with whole_file(path) as file:
+            np.save(file, array, allow_pickle=False)
+
+
+def open_shard_index(shard: str, samples: int) -> ShardIndexFile:
+    """What is kept about the ``samples`` of a shard. Raises SourceError where it is missing or misfits."""
+    paths = _paths(Path(shard))
+    try:
+        # As plain arrays: each look into a memmap object costs microseconds of Python code.
+        records, lengths = (
+            np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray) for path in paths
+        )
+    except (OSError, ValueError, EOFError) as error:
+        raise SourceError(
+            f"cannot read the index of {shard}, {paths[0].name} and {paths[1].name} beside it ({error}): "
+            f"pack the images again"
+        ) from error
+    ends = records["first_interval"] + records["intervals"] if records.dtype == _RECORD else np.empty(0, int)
+    sound = records.shape == (samples,) == ends.shape and lengths.dtype == np.uint16 and lengths.ndim == 1
+    if not sound or (samples and int(ends.max()) > len(lengths)):
+        raise SourceError(
+            f"the index of {shard} ({paths[0].name} beside it) is not of this shard: pack the images again"
+        )
+    return ShardIndexFile(records, lengths)
+
+
+def _paths(shard: Path) -> tuple[Path, Path]:
+    return shard.with_suffix(".samples.npy"), shard.with_suffix(".intervals.npy")
