@@ -28,8 +28,8 @@ from throughput.registry import load_loader
 from throughput.results import Row
 from throughput.sources import open_source
 
-STOCK, FUSED = "pipelines:stock_torchvision", "pipelines:dali_fused"
-DECODE_JPEG = "pipelines:torchvision_decode_jpeg"
+STOCK, FUSED = "stock:stock_torchvision", "stock:dali_fused"
+DECODE_JPEG = "stock:torchvision_decode_jpeg"
 WHOLE = "roi, whole images"
 FLOORS = {STOCK: 3.3, FUSED: 1.9, DECODE_JPEG: 1.5, WHOLE: 1.4}
 """How many times as fast as each of these ``roi`` must be."""

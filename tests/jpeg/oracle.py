@@ -41,9 +41,7 @@ def read(data: bytes) -> Reading | None:
     finally:
         Path(name).unlink()
     coefficients = [component for component in (luma, blue, red) if component is not None]
-    return Reading(
-        found.height, found.width, coefficients, [tables[number] for number in found.quant_tbl_no]
-    )
+    return Reading(found.height, found.width, coefficients, [tables[number] for number in found.quant_tbl_no])
 
 
 def is_same(one: Reading | None, other: Reading | None) -> bool:

@@ -32,7 +32,7 @@ Box = tuple[int, int, int, int]
 Pixels = NDArray[np.uint8]
 
 LAYOUTS = ("444", "422", "440", "420", "411", "grey")
-SIZES = ((131, 189), (301, 93), (50, 241), (40, 33))
+SIZES = ((131, 189), (301, 93), (50, 241), (40, 33), (330, 600))
 WHOLE_ROWS = -1.0
 """A growth that leaves no room for more markers than one for each row."""
 CANARY = 0xA5
@@ -85,7 +85,7 @@ def decoded(data: bytes) -> tuple[Pixels, Pixels]:
 
 
 def boxes_in(height: int, width: int, count: int = 20) -> Iterator[Box]:
-    """Corners, single pixels, whole rows and columns, the whole; then random ones of all sizes."""
+    """Corners, single pixels, whole rows and columns, the whole, along the MCUs, and random ones."""
     for top in (0, height // 2, height - 1):
         for left in (0, width // 2, width - 1):
             yield top, left, 1, 1
@@ -98,6 +98,8 @@ def boxes_in(height: int, width: int, count: int = 20) -> Iterator[Box]:
     yield 0, width - 1, height, 1
     yield height - 1, 0, 1, width
     yield 0, 0, height, width
+    for left in range(32, width - 48, 16):
+        yield height // 32 * 16, left, 16, 48
     rng = np.random.default_rng([height, width])
     for _ in range(count):
         tall, wide = int(rng.integers(1, height + 1)), int(rng.integers(1, width + 1))
@@ -261,6 +263,9 @@ def test_an_index_whose_lengths_are_swapped() -> None:
     assert lengths[17] != lengths[18]
     lengths[[17, 18]] = lengths[[18, 17]]
     assert status_of(MADE.data, lengths) == BAD_INDEX
+    lengths = kept(MADE).copy()
+    lengths[-1] -= 4
+    assert status_of(MADE.data, lengths) == BAD_INDEX, "no end of the image behind them"
     lengths[:] = 0xFFFF
     assert status_of(MADE.data, lengths) == TRUNCATED
 
@@ -270,6 +275,21 @@ def test_a_file_cut_off_anywhere() -> None:
         expected = BAD_HEADER if length < MADE.scan_offset else TRUNCATED
         assert status_of(MADE.data[:length]) == expected
         assert status_of(MADE.data[:length], kept(MADE)) == expected
+
+
+def test_long_segments_that_no_decoder_needs_are_left_out() -> None:
+    exif = b"\xff\xe1\xff\xff" + bytes(0xFFFD)
+    region, small = cut_out(MADE.data[:2] + exif + MADE.data[2:], kept(MADE), INSIDE)
+    assert (region, small) == cut_out(MADE.data, kept(MADE), INSIDE)
+
+
+def test_more_tables_than_there_is_room_for() -> None:
+    place = MADE.data.index(b"\xff\xdb")
+    data = replaced(place, 40 * MADE.data[place : place + 69], removed=0)
+    out = np.full(room_bytes(len(data)), CANARY, np.uint8)
+    region = cut(np.frombuffer(data, np.uint8), kept(MADE), INSIDE, out)
+    assert region == Region(NOT_ADDRESSABLE, 0, 0, 0, 0, 0)
+    assert (out[room_bytes(0) :] == CANARY).all()
 
 
 def header_damages() -> dict[str, bytes]:

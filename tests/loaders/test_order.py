@@ -116,6 +116,16 @@ def test_a_small_buffer_keeps_samples_near_their_shard(source: ShardSource, rank
     assert np.median(np.abs(late)) < size
 
 
+def test_the_buffer_mixes_otherwise_in_each_epoch_and_rank(source: ShardSource) -> None:
+    """Where the samples that were read first, second and so on came."""
+    moves = set()
+    for epoch in range(2):
+        for rank in range(3):
+            read, used = (order(source, epoch, size, rank=rank, world_size=3) for size in (1, 20))
+            moves.add(tuple(used.index(sample) for sample in read[:60]))
+    assert len(moves) == 6
+
+
 def test_a_large_buffer_mixes_all_shards(source: ShardSource) -> None:
     near, far = (
         np.mean([len(set(source.shard_of[ids].tolist())) for ids in batches(source, 0, shuffle)])

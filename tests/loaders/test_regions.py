@@ -173,6 +173,21 @@ def test_regions_are_cut_and_change_nothing(packed: ShardSource, split: Split) -
         assert len(cut) > 2, "what lies beside the centre of long images is left out"
 
 
+@pytest.mark.parametrize("size", [16, 24, 33])
+def test_all_that_the_filter_reaches_is_in_the_region(tmp_path: Path, size: int) -> None:
+    """Regions of the narrowest intervals, 8 pixels, end close behind what a held-out image needs."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for number in range(15):
+            rng = np.random.default_rng([number, folder == "a"])
+            noise = rng.integers(0, 256, (int(rng.integers(60, 99)), int(rng.integers(100, 200))), np.uint8)
+            image = Image.fromarray(noise if folder == "a" else noise.T)
+            image.save(tmp_path / folder / f"{number}.jpg", restart_marker_blocks=1)
+    work = work_over(open_source(tmp_path), "val", image_size=size)
+    assert len(cuts(work, 0)) == 30
+    assert np.array_equal(rendered(work, Ways()), rendered(work, Ways(region=False)))
+
+
 def test_a_folder_gives_the_pixels_of_its_packed_copy(folder: Source, packed: ShardSource) -> None:
     """One of its files has restart intervals: regions of it are cut without an index."""
     assert np.array_equal(rendered(work_over(folder), Ways()), rendered(work_over(packed), Ways()))

@@ -167,7 +167,7 @@ def test_the_command_counts_each_kind(tmp_path: Path, photos: Source) -> None:
         "2 not a JPEG: left as they are",
     ]
     manifest = json.loads((tmp_path / "packed" / "manifest.json").read_text())
-    assert manifest["growth"] == 0.007
+    assert manifest["growth"] == 0.0065
     assert sum(sum(shard["kinds"].values()) for shard in manifest["shards"]) == 20
 
 

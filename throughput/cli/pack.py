@@ -29,7 +29,7 @@ import click
     "--growth",
     type=click.FloatRange(min=0, max=100),
     metavar="PERCENT",
-    help="What narrower intervals, which decode faster, may cost of a JPEG's bytes. [default: 0.7]",
+    help="How far a JPEG may grow for narrower intervals, which decode faster. [default: 0.65]",
 )
 def command(
     source: str,

@@ -170,7 +170,7 @@ def _frame(marker: int, body: bytes, segment: bytes, headers: Headers) -> None:
         raise Unfit("unusual", f"{body[5]} components")
     headers.progressive = marker == _PROGRESSIVE
     headers.components = tuple(
-        Component(body[place], body[place + 1] & 15, body[place + 1] >> 4, body[place + 2])
+        Component(body[place], body[place + 1] >> 4, body[place + 1] & 15, body[place + 2])
         for place in range(6, len(body), 3)
     )
     if any(not (1 <= one.vertical <= 4 and 1 <= one.horizontal <= 4) for one in headers.components):

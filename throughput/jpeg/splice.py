@@ -94,11 +94,15 @@ def _cut(data, kept, known_height, known_width, top, left, height, width, out):
     last_column = min(across, (min(image_width, left + width + margin_x) + step - 1) // step)
     first_row = max(0, top - margin_y) // mcu_height
     last_row = min(rows, (min(image_height, top + height + margin_y) + mcu_height - 1) // mcu_height)
+    if last_column <= first_column or last_row <= first_row:
+        return BAD_HEADER, 0, 0, 0, 0, 0
+    # Chroma is interpolated across only where it is more than two samples wide (libjpeg-turbo's jdsample.c).
+    shown = min(last_column * step, image_width) - first_column * step
+    if margin_x and first_column > 0 and shown <= 2 * margin_x:
+        first_column -= 1
     taken = (last_column - first_column) * (last_row - first_row)
     if taken == across * rows:
         return WHOLE, 0, 0, 0, 0, 0
-    if taken <= 0:
-        return BAD_HEADER, 0, 0, 0, 0, 0
     lengths = np.empty(across * rows, np.uint16)
     if len(kept) == 0:
         status = _find(data, place, lengths)
@@ -140,7 +144,7 @@ def _cut(data, kept, known_height, known_width, top, left, height, width, out):
             if column + 1 < last_column:
                 place += 2
             index += 1
-        out[begin + shift : place + shift] = data[begin:place]
+        _copy(data, begin, place, out, end)
         # The markers are numbered anew, in the copy.
         mark = begin
         for column in range(first_column, last_column):
@@ -164,6 +168,14 @@ def _cut(data, kept, known_height, known_width, top, left, height, width, out):
         region_height,
         region_width,
     )
+
+
+@kernel
+def _copy(data, begin, end, out, to):
+    """Copy bytes. Unsigned places: numba would test signed ones for being negative, byte by byte."""
+    source, target = np.uint64(begin), np.uint64(to)
+    for place in range(np.uint64(end - begin)):
+        out[target + place] = data[source + place]
 
 
 @kernel
@@ -235,7 +247,7 @@ def _copy_header(data, out):
         if keep:
             if end + length + 2 > _HEADER_ROOM:
                 return unfit
-            out[end : end + length + 2] = data[place:after]
+            _copy(data, place, after, out, end)
             end += length + 2
         place = after
         if marker == 0xDA:
@@ -250,16 +262,19 @@ def _find(data, place, lengths):
     found = 0
     last = len(data) - 1
     while place < last:
-        if place + 8 <= last:
+        # Four bytes at a time, as in ``refill``.
+        near, limit = np.uint64(place), np.uint64(max(0, last - 4))
+        while near < limit:
             word = (
-                (np.int64(data[place]) << 24)
-                | (np.int64(data[place + 1]) << 16)
-                | (np.int64(data[place + 2]) << 8)
-                | np.int64(data[place + 3])
+                (np.int64(data[near]) << 24)
+                | (np.int64(data[near + np.uint64(1)]) << 16)
+                | (np.int64(data[near + np.uint64(2)]) << 8)
+                | np.int64(data[near + np.uint64(3)])
             )
-            if (((word ^ 0xFFFFFFFF) - 0x01010101) & word & 0x80808080) == 0:
-                place += 4
-                continue
+            if (((word ^ 0xFFFFFFFF) - 0x01010101) & word & 0x80808080) != 0:
+                break
+            near += np.uint64(4)
+        place = np.int64(near)
         if data[place] != 0xFF or data[place + 1] == 0:
             place += 1
             continue

@@ -39,8 +39,8 @@ Kind = Literal["baseline", "progressive"] | Untouched
 _MOST_BLOCKS_A_BYTE = 16
 """Every block takes a bit at least; some only fill up the last MCU. What promises more is not allocated."""
 _BASELINE, _EXTENDED = 0xC0, 0xC1
-_INTERVAL_BYTES = 5.0
-"""What an interval costs: marker, half a byte of filling, a DC value unpredicted, two bytes in the index."""
+_INTERVAL_BYTES = 3.0
+"""What an interval costs: its marker, half a byte of filling, and DC values that no neighbour predicts."""
 _HEAD_BYTES = 250
 """About the bytes of a frame header, a scan header and Huffman tables."""
 
@@ -65,8 +65,8 @@ class Transcoded(NamedTuple):
 def transcode(data: bytes, growth: float) -> Transcoded:
     """Give a JPEG restart intervals that divide its rows of MCUs, without any loss.
 
-    The intervals are about 48 pixels wide, or wider where they would cost more than the share ``growth`` of
-    the file's bytes, with two bytes each in an index; a whole row is the widest.
+    The intervals are about 48 pixels wide, or wider where the file would grow by more than the share
+    ``growth`` of its bytes; a whole row is the widest.
 
     Sequential and progressive Huffman-coded JPEGs of one or three 8-bit components become one baseline
     scan of all components, with optimised tables; APPn and COM segments stay, bytes behind the end of the

@@ -45,8 +45,8 @@ from throughput.sources.tar import BLOCK_BYTES, padded
 from throughput.threads import in_threads
 
 DEFAULT_SHARD_BYTES = 10**9
-MOST_GROWTH = 0.007
-"""Share of its bytes that narrower restart intervals may cost, in the JPEG and its index, by default."""
+MOST_GROWTH = 0.0065
+"""Share of its bytes by which a JPEG may grow for narrower restart intervals, by default."""
 TRANSCODED = ("baseline", "progressive")
 """Kinds of images that are given restart intervals; all others are left as they are."""
 _MAX_SAMPLES_PER_SHARD = 10_000
