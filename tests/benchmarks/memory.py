@@ -48,9 +48,8 @@ def main() -> None:
             if epoch % 10 in (0, 9):
                 print(f"epoch {epoch + 1}: {peaks[-1] / 1e6:,.0f} MB")
     first, last = max(peaks[:10]), max(peaks[-10:])
-    print(
-        f"{arguments.loader}: at most {first / 1e6:,.0f} MB in the first ten, {last / 1e6:,.0f} MB in the last"
-    )
+    told = f"{first / 1e6:,.0f} MB in the first ten epochs, {last / 1e6:,.0f} MB in the last"
+    print(f"{arguments.loader}: at most {told}")
     sys.exit(last > MOST_GROWTH * first)
 
 

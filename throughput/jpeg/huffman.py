@@ -38,14 +38,14 @@ class Decoders(NamedTuple):
 
 
 def is_sound(table: HuffmanTable) -> bool:
-    """Whether the counts describe a prefix code: no length has more codes than bits allow."""
+    """Whether this is a prefix code for bytes: no length has more codes than its bits allow."""
     code = 0
     for length, count in enumerate(table.counts, start=1):
         code += count
         if code > 1 << length:
             return False
         code <<= 1
-    return sum(table.counts) == len(table.values)
+    return sum(table.counts) == len(table.values) <= 256
 
 
 def decoders(tables: dict[int, HuffmanTable]) -> Decoders:

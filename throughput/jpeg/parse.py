@@ -16,6 +16,8 @@ SOI, EOI, SOS, DHT, DQT, DRI, DNL, DAC = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0xD
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
 _ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, DAC)
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7)
+_MOST_SCANS = 500
+"""A file of many tiny scans would take minutes to decode; libjpeg-turbo's own tools stop at as many."""
 _KEPT = (*range(0xE0, 0xF0), 0xFE)  # APPn and COM
 
 
@@ -103,6 +105,8 @@ def read_on(data: bytes, headers: Headers) -> None:
         elif marker == SOS:
             headers.scan = _scan(body, headers)
             headers.scans += 1
+            if headers.scans > _MOST_SCANS:
+                raise Unfit("unusual", f"more than {_MOST_SCANS} scans")
             return
         elif marker in _ARITHMETIC:
             raise Unfit("arithmetic-coded", "arithmetic coding")
@@ -146,7 +150,7 @@ def _huffman(body: bytes, headers: Headers) -> None:
         counts = body[place + 1 : place + 17]
         values = body[place + 17 : place + 17 + sum(counts)]
         table = HuffmanTable(counts, values)
-        if kind > 1 or destination > 3 or not is_sound(table):
+        if kind > 1 or destination > 3 or not is_sound(table) or (kind == 0 and max(values, default=0) > 15):
             raise Unfit("damaged", "a Huffman table that is no prefix code")
         headers.tables[4 * kind + destination] = table
         place += 17 + sum(counts)

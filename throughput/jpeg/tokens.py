@@ -56,9 +56,10 @@ def read_tokens(data, place, mcus, interval, kinds, decoders, means, tokens, ac_
         if interval and to_restart == 0:
             if count - missing > 7 or count < missing:
                 return DAMAGED, place, written
-            place = take_restart(data, place, restarts)
-            if place < 0:
+            after = take_restart(data, place, restarts)
+            if after < 0:
                 return DAMAGED, place, written
+            place = after
             held, count, missing = 0, 0, 0
             predicted[:] = 0
             to_restart = interval
