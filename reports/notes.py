@@ -11,6 +11,8 @@ _WAIT_MS_THAT_MATTERS = 1.0
 _WAIT_SHARE_THAT_MATTERS = 0.02
 _LONG_TAIL = 5
 """A 99th percentile of so many medians is a stall that a mean would hide."""
+_TELLS_NOTHING = 10
+"""An interval whose ends differ by this factor says that nothing is known."""
 _ENDLESS = 100
 """Beyond this, the end of a ratio's interval is not worth its digits."""
 
@@ -106,7 +108,7 @@ def _cached(cache: CacheEvidence) -> str:
         return f"warm: {resident}"
     told = (
         f"cold: {resident}, {cache.bytes_read / 1e6:,.1f} MB read from the device for "
-        f"{cache.bytes_delivered / 1e6:,.1f} MB of images delivered"
+        f"{cache.bytes_delivered / 1e6:,.1f} MB of images delivered in all passes"
     )
     if cache.fetch_stall_fraction is not None:
         told += f"; of the time, {100 * cache.fetch_stall_fraction:.0f} % waited for the device"
@@ -165,7 +167,11 @@ def _suggested(suggestion: Suggestion) -> str:
 
 
 def _between(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" ({duration(low)} to {duration(high)})"
+    if low is None or high is None:
+        return ""
+    if high > _TELLS_NOTHING * low:
+        return " (or any other time: the passes differ too much)"
+    return f" ({duration(low)} to {duration(high)})"
 
 
 def _compared_phase(results: Results) -> str | None:

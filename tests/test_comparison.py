@@ -127,6 +127,11 @@ class TestRuns:
             "dali: certified to do the same work", True, None,
         )  # fmt: skip
 
+    def test_what_the_runs_doubted_themselves_is_told_again(self):
+        doubtful = one(10, 20, warnings=("alone: the passes differ by 50 %",))
+        comparison = compare_runs(run(one(10, 11)), run(doubtful))
+        assert comparison.doubts == ("dali in B: alone: the passes differ by 50 %",)
+
     def test_software_and_options_that_differ_are_told_and_no_obstacle(self):
         a = run(one(1, 2, options={"prefetch": 2}))
         b = run(

@@ -216,9 +216,12 @@ class TestWhatIsNoBatch:
         with pytest.raises(LoaderError, match="ids of some samples only"):
             pulled(load("once_with_ids_and_once_without"), work, 2, Ledger(None))
 
-    @pytest.mark.parametrize(("attribute", "epoch"), [("empty", 0), ("drained_in_epoch_1", 1)])
-    def test_an_epoch_without_batches(self, load, work, attribute, epoch):
-        with pytest.raises(LoaderError, match=f"no batch in epoch {epoch}: every epoch iterates"):
+    @pytest.mark.parametrize(
+        ("attribute", "epoch", "cause"),
+        [("empty", 0, "it is empty, or holds less than"), ("drained_in_epoch_1", 1, "every epoch iterates")],
+    )
+    def test_an_epoch_without_batches(self, load, work, attribute, epoch, cause):
+        with pytest.raises(LoaderError, match=f"no batch in epoch {epoch}: {cause}"):
             pulled(load(attribute), work, 2)
 
 

@@ -105,6 +105,7 @@ class RateChange:
 class RunComparison:
     """Run B against run A.
 
+    doubts: warnings that the runs themselves gave about the rows that are compared, in words.
     machine, work: what makes the rates incomparable. others: what may be the very reason to compare:
     versions, and a loader's options. left_out: why a loader or a phase is not compared, in words.
     """
@@ -114,6 +115,7 @@ class RunComparison:
     others: tuple[Difference, ...]
     rates: tuple[RateChange, ...]
     left_out: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
 def compare_runs(a: Mapping[str, Any], b: Mapping[str, Any]) -> RunComparison:
@@ -124,6 +126,7 @@ def compare_runs(a: Mapping[str, Any], b: Mapping[str, Any]) -> RunComparison:
     left_out = [f"{loader}: only in A" for loader in rows_a if loader not in rows_b]
     left_out += [f"{loader}: only in B" for loader in rows_b if loader not in rows_a]
     others = list(software_differences(a["environment"], b["environment"]))
+    doubts: list[str] = []
     for loader in both:
         row_a, row_b = rows_a[loader], rows_b[loader]
         reasons = [
@@ -134,6 +137,11 @@ def compare_runs(a: Mapping[str, Any], b: Mapping[str, Any]) -> RunComparison:
         left_out += reasons
         if reasons:
             continue
+        doubts += [
+            f"{loader} in {name}: {warning}"
+            for name, row in (("A", row_a), ("B", row_b))
+            for warning in row.get("warnings") or ()
+        ]
         others += differing(row_a, row_b, ("options", "decode"), prefix=f"{loader}: ")
         certified = [(row.get("certificate") or {}).get("comparable") for row in (row_a, row_b)]
         if certified[0] != certified[1]:
@@ -149,6 +157,7 @@ def compare_runs(a: Mapping[str, Any], b: Mapping[str, Any]) -> RunComparison:
         others=tuple(others),
         rates=tuple(changes),
         left_out=tuple(left_out),
+        doubts=tuple(doubts),
     )
 
 

@@ -231,6 +231,10 @@ class LoaderFactory(ABC):
     takes_work: bool = True
     """False for a pipeline that reads what it likes: no val split, no certificate, ids of its own."""
 
+    shares_ranks: bool = True
+    """False for a pipeline of which only what it is measured with is asked: its share of several ranks is
+    certified where the work has several."""
+
     def why_not(self, work: Work) -> str | None:  # noqa: ARG002 - part of the contract
         """A reason why this work cannot be done here (the row is skipped), or None."""
         return None

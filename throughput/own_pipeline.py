@@ -41,6 +41,7 @@ class OwnPipelineFactory(LoaderFactory):
     """
 
     about = "a pipeline of your own"
+    shares_ranks = False
 
     def __init__(self, name: str, target: Any) -> None:
         self.name = name
@@ -115,6 +116,7 @@ class _OwnPipeline(Loader):
         self._takes_work = takes_work
         self._running: Iterator[Any] | None = None
         self._begun = False
+        self._yielded = False
         self._pipeline = self._made()
         with naming_the_place(name):
             told = _told_samples(self._pipeline)
@@ -137,10 +139,13 @@ class _OwnPipeline(Loader):
             first = False
             yield batch
         if first:
-            raise LoaderError(
-                f"the pipeline yielded no batch in epoch {index}: every epoch iterates over it anew, so each "
-                "time it must begin from the start"
+            cause = (
+                "every epoch iterates over it anew, so each time it must begin from the start"
+                if self._yielded
+                else "it is empty, or holds less than one batch and drops a smaller last one (drop_last)"
             )
+            raise LoaderError(f"the pipeline yielded no batch in epoch {index}: {cause}")
+        self._yielded = True
 
     def close(self) -> None:
         """End what can be asked to end; the rest ends because nothing refers to it any more."""

@@ -197,10 +197,10 @@ KNOWN: list[tuple[str, dict[str, Any], dict[str, Any], Bottleneck, str]] = [
     ),
     (
         "training that outruns its loader",
-        {"load": 100, "model": 200, "train": 195},
+        {"load": 170, "model": 200, "train": 195},
         CPU,
         "model-bound",
-        "above the 100 that the loader alone came to, which cannot be",
+        "above the 170 that the loader alone came to, which cannot be",
     ),
 ]
 
@@ -329,3 +329,9 @@ def test_no_figures_contradict_themselves_or_crash(seed: int) -> None:
         # What can be applied comes first.
         reach = [suggestion.options is None for suggestion in verdict.suggestions]
         assert reach == sorted(reach)
+
+
+@pytest.mark.parametrize(("load", "model"), [(100, 1000), (1000, 100)])
+def test_what_cannot_be_gets_no_verdict(load: float, model: float) -> None:
+    assert draw_verdict(row_of(load, model, 130), CPU, 2, []) is None
+    assert draw_verdict(row_of(load, model, 110), CPU, 2, []) is not None

@@ -67,14 +67,18 @@ def make_certificate(
     stages: list[tuple[str, str, Callable[[], list[Check]]]] = [
         ("val", "held-out pixels", lambda: held_out_checks(factory, options, held_out, mixed, limits)),
         ("val", "batches as the model takes them", lambda: _check_ready(factory, options, held_out, work)),
-        (
-            "val",
-            "two ranks, held-out",
-            lambda: [check_ranks("val.ranks", factory, options, replace(over_steady, split="val"))],
-        ),
         ("train", "train crops", lambda: train_checks(factory, options, own, steady, mixed, limits)),
-        ("train", "two ranks", lambda: [check_ranks("train.ranks", factory, options, over_steady)]),
     ]
+    if factory.shares_ranks or work.world_size > 1:
+        held_out_steady = replace(over_steady, split="val")
+        stages += [
+            (
+                "val",
+                "two ranks, held-out",
+                lambda: [check_ranks("val.ranks", factory, options, held_out_steady)],
+            ),
+            ("train", "two ranks", lambda: [check_ranks("train.ranks", factory, options, over_steady)]),
+        ]
     if data:
         of_user = replace(own, source=work.source, split="val")
         stages.append(
@@ -99,8 +103,8 @@ def make_certificate(
         except UnknownIdsError:
             return Certificate(
                 None,
-                reason="the pipeline does not tell which samples its batches hold (ids of -2), "
-                "so nobody can say whether they are the right ones",
+                reason="the pipeline does not tell which samples its batches hold, so nobody can say whether "
+                "they are the right ones: yield (images, labels, ids)",
                 seconds=time.perf_counter() - start,
             )
     comparable = all(check.ok for check in checks)

@@ -124,5 +124,8 @@ def check_ranks(name: str, factory: LoaderFactory, options: Any, work: Work) -> 
         said = [f"{shared} of {len(expected)} ids come in both ranks"] * (shared > 0)
         said += [f"{missing} come in neither"] * (missing > 0)
         said += [f"{again} come again within a rank"] * (again > 0)
-        words = f"of two ranks: {', '.join(said)}"
+        words = (
+            f"of two ranks: {', '.join(said)}; let each take every work.world_size-th id, from the one at "
+            "work.rank on"
+        )
     return Check(name, not (shared or missing or again), words, float(shared + missing + again), 0.0)

@@ -58,6 +58,8 @@ def _print(comparison: RunComparison, path_a: Path, path_b: Path) -> None:
     )
     for sentence in comparison.left_out:
         click.echo(f"not compared: {sentence}")
+    for sentence in comparison.doubts:
+        click.echo(f"throughput: {sentence}", err=True)
 
 
 def _cells(change: RateChange) -> tuple[str, ...]:

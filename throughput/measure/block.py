@@ -20,6 +20,7 @@ from throughput.measure.feed import Feed
 from throughput.measure.ledger import Ledger
 from throughput.measure.phases import Step, Tick, run_epoch, run_passes
 from throughput.measure.plan import PHASES, Block
+from throughput.measure.plausible import implausible
 from throughput.measure.stages import time_stages
 from throughput.measure.storage import Storage
 from throughput.measure.stream import LoaderStream, ReplayStream, Stream
@@ -128,7 +129,9 @@ class _Measurement:
         if "load" in plan.phases:
             row = replace(row, load=self._load(work, storage))
         if "model" in plan.phases or "train" in plan.phases:
-            batches = self._whole_batches(work)
+            batches, samples_per_epoch = self._whole_batches(work)
+            if not self._factory.takes_work:
+                row = replace(row, warnings=tuple(implausible(batches, work, samples_per_epoch)))
             step = self._new_step(work, batches)
             untrained = step.state()
             self._warm(work, step, batches[0])
@@ -224,15 +227,16 @@ class _Measurement:
             step(Batch(batch.images[:rest], batch.labels[:rest], batch.ids[:rest]))
         step.mean_loss()  # waits for the device
 
-    def _whole_batches(self, work: Work) -> list[Batch]:
-        """A few ready batches through the loader, which has ended when they are returned."""
+    def _whole_batches(self, work: Work) -> tuple[list[Batch], int]:
+        """A few ready batches through the loader, which has ended when they are returned, and its epoch."""
         with self._factory.open(work, self._options) as loader:
             batches = list(islice(Feed(loader, work).epoch(0), REPLAYED_BATCHES))
+            samples_per_epoch = loader.samples_per_epoch
         # An epoch's last batch may be smaller, and would flatter or slight the model.
         whole = [batch for batch in batches if len(batch.ids) == work.batch_size]
         if not whole:
             raise LoaderError(f"the loader's first batch is not one of {work.batch_size} images")
-        return whole
+        return whole, samples_per_epoch
 
     def _judge(self, row: Row, work: Work, step: TrainingStep) -> Row:
         """Top-1 accuracy on the held-out images, through the same loader."""

@@ -27,8 +27,9 @@ def judge(results: Results, possible: Possible, project_images: int = IMAGENET_I
             return row  # its passes begin with the opening of the loader: they are no steady rates
         work = results.work
         if not load_loader(row.loader).takes_work:
-            # Nobody knows how to give it another number of workers.
-            work = {name: value for name, value in work.items() if name != "workers"}
+            # Nobody knows how to give it another number of workers, nor how many images it reads.
+            unknown = ("workers", "train_images")
+            work = {name: value for name, value in work.items() if name not in unknown}
         verdict = draw_verdict(
             row,
             work,
@@ -37,6 +38,9 @@ def judge(results: Results, possible: Possible, project_images: int = IMAGENET_I
             project_images,
             possible,
         )
+        if verdict is not None and not is_ranked(row):
+            # What limits other work is of interest; what would make it faster is not.
+            verdict = replace(verdict, suggestions=(), epochs=())
         return replace(row, verdict=verdict)
 
     rows = tuple(judged(row) if row.status == "ok" else row for row in results.rows)

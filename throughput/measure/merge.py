@@ -118,6 +118,13 @@ def _warnings(row: Row) -> tuple[str, ...]:
     for name, phase in (("alone", row.load), ("model", row.model), ("training", row.train)):
         if phase is not None:
             warnings += unsteady(phase, name)
+    if row.train is not None and row.load is not None:
+        train, load = (phase.images_per_second.median for phase in (row.train, row.load))
+        if train > load * (1 + SUSPECT_EXCESS):
+            warnings.append(
+                f"training came out at {100 * train / load:.0f} % of the loader alone, which cannot be: "
+                "the machine was busy in between; free it, or raise --seconds"
+            )
     share = row.share_of_ceiling
     if share is not None and share > 1 + SUSPECT_EXCESS:
         warnings.append(

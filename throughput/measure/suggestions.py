@@ -27,6 +27,8 @@ _MOST_WORKERS_FACTOR = 4
 """How many times the workers may be multiplied in one step: beyond, memory and the storage come into play."""
 _NEARLY = 0.98
 """Of what the most workers would bring: more of them for the rest would only cost memory."""
+_SLOW_BEGINNING = 10
+"""How many times as long as for any batch the first of an epoch is waited for, where workers begin anew."""
 _OVERLAPS = 0.2
 """A loader whose overlap efficiency is below this makes nothing ahead: a deeper queue would not help it."""
 _REDUCED_PRECISION, _COMPILE, _TWICE_THE_BATCH = 2.0, 1.5, 1.2
@@ -100,6 +102,7 @@ def suggest(
         *_fewer_workers(case),
         *_another_loader(case, others),
         *_gpu_decoding(case, others, possible.gpu_loaders),
+        *_keeping_workers(case),
         *_making_ahead(case),
         *_faster_steps(case, possible),
         *_less_transfer(case),
@@ -189,7 +192,7 @@ def _gpu_decoding(case: _Case, others: Sequence[Row], gpu_loaders: Sequence[str]
 def _making_ahead(case: _Case) -> Iterator[_Idea]:
     """Where loader and model do not overlap though the cores would let them."""
     balance, name = case.balance, case.row.loader
-    if not balance.short_of_both or balance.cores_are_busy:
+    if not balance.short_of_both or balance.cores_are_busy or _begins_slowly(case.row):
         return
     prefetch = case.row.options.get("prefetch")
     if isinstance(prefetch, int) and balance.overlap_efficiency >= _OVERLAPS:
@@ -198,6 +201,23 @@ def _making_ahead(case: _Case) -> Iterator[_Idea]:
     else:
         text = f"let {name} make batches ahead, in processes or threads of its own: it works only when asked"
         yield case.guessed(text, balance.expected(), None)
+
+
+def _begins_slowly(row: Row) -> bool:
+    """Whether the waits are at the beginning of epochs, and not for each batch."""
+    assert row.train is not None
+    gap, waits = row.train.epoch_gap_seconds, row.train.wait_ms
+    return gap is not None and waits is not None and 1e3 * gap > _SLOW_BEGINNING * max(waits["p50"], 1.0)
+
+
+def _keeping_workers(case: _Case) -> Iterator[_Idea]:
+    """Where workers begin anew in each epoch."""
+    if _begins_slowly(case.row) and case.balance.short_of_both:
+        text = (
+            f"let the workers of {case.row.loader} live on between epochs, which now begin with a wait: "
+            "persistent_workers=True in a DataLoader"
+        )
+        yield case.guessed(text, case.balance.expected(), None)
 
 
 def _faster_steps(case: _Case, possible: Possible) -> Iterator[_Idea]:

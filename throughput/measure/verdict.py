@@ -9,6 +9,8 @@ from throughput.measure.balance import NEAR, Balance, balance_of
 from throughput.measure.suggestions import Possible, suggest
 from throughput.results import Bottleneck, Projection, Rate, Row, Verdict
 
+_IMPOSSIBLE = 1.25
+"""Training may come out above what limits it by the noise of passes, but not by a quarter."""
 _TAKE_TURNS = 0.5
 """Overlap efficiency below which loader and model are said to take turns."""
 
@@ -23,6 +25,8 @@ def draw_verdict(
 ) -> Verdict | None:
     """The verdict on a row; None where the loader, the model or both together were not measured.
 
+    None also where both together came out far above one of them alone: something else was at work.
+
     work: ``Results.work``; without its ``workers``, nothing is promised of ``--workers``. cores: usable ones.
     others: rows of the same run whose loaders could take this one's place. project_images: of the data set
     whose epoch is wanted. possible: what could be tried on this machine.
@@ -30,6 +34,8 @@ def draw_verdict(
     balance = balance_of(row, work, cores)
     if balance is None or row.train is None:
         return None
+    if balance.train > _IMPOSSIBLE * min(balance.load, balance.model):
+        return None  # a warning says so, and what to do
     rate = row.train.images_per_second
     counts = dict.fromkeys((int(work.get("train_images", 0)), project_images))
     return Verdict(

@@ -1,0 +1,59 @@
+"""What is said of a pipeline's batches that nobody can certify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from throughput.contracts import Batch, Work
+from throughput.measure.plausible import implausible
+from throughput.sources import open_source
+from throughput.testing import write_contract_images
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """Three classes."""
+    return Work(open_source(write_contract_images(tmp_path / "images")), image_size=8, batch_size=4)
+
+
+def batch(images: torch.Tensor, labels: list[int]) -> Batch:
+    return Batch(images, torch.tensor(labels), torch.full((len(labels),), -2))
+
+
+def pixels(low: float, high: float) -> torch.Tensor:
+    return torch.linspace(low, high, 4 * 3 * 8 * 8).reshape(4, 3, 8, 8)
+
+
+def remarks(work: Work, images: torch.Tensor, labels: list[int], samples: int = 0) -> list[str]:
+    return list(implausible([batch(images, labels)], work, samples))
+
+
+def test_normalised_pixels_and_known_labels_are_not_remarked_on(work: Work) -> None:
+    images = len(work.source.ids("train"))
+    for samples in (0, images):
+        assert remarks(work, pixels(-2.1, 2.6), [0, 1, 2, 0], samples) == []
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3, 1], [-1, 0, 1, 2], [0, 9999, 0, 0]])
+def test_labels_beyond_the_classes(work: Work, labels: list[int]) -> None:
+    (remark,) = remarks(work, pixels(-2, 2), labels)
+    assert f"labels run from {min(labels)} to {max(labels)} and --data has 3 classes (0 to 2)" in remark
+
+
+def test_pixels_that_were_not_divided_by_255(work: Work) -> None:
+    (remark,) = remarks(work, pixels(-2.1, 1110), [0, 1, 2, 0])
+    assert "reach from -2.1 to 1.11e+03" in remark
+    assert "divide by 255" in remark
+
+
+def test_pixels_that_were_not_normalised(work: Work) -> None:
+    (remark,) = remarks(work, pixels(0, 1), [0, 1, 2, 0])
+    assert "not normalised" in remark
+
+
+def test_an_epoch_of_another_size(work: Work) -> None:
+    (remark,) = remarks(work, pixels(-2, 2), [0, 1, 2, 0], samples=7)
+    assert "an epoch of this pipeline holds 7 images" in remark

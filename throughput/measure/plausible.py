@@ -1,0 +1,41 @@
+"""What looks wrong about the batches of a pipeline that nobody can certify: said, not judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from throughput.contracts import Batch, Work
+
+_BEYOND = 1.0
+"""Normalised pixels lie within those of black and white; augmentations may reach a little further."""
+
+
+def implausible(batches: Sequence[Batch], work: Work, samples_per_epoch: int) -> Iterator[str]:
+    """Remarks on ready batches (normalised as the work asks) of a pipeline that takes no Work.
+
+    samples_per_epoch: as the pipeline tells it, 0 where it does not.
+    """
+    labels = [int(one) for batch in batches for one in (batch.labels.min(), batch.labels.max())]
+    classes = len(work.source.classes)
+    if min(labels) < 0 or max(labels) >= classes:
+        yield (
+            f"labels run from {min(labels)} to {max(labels)} and --data has {classes} classes "
+            f"(0 to {classes - 1}): they are off, or they are of other data"
+        )
+    pixels = [float(one) for batch in batches for one in (batch.images.min(), batch.images.max())]
+    black = min(-mean / std for mean, std in zip(work.mean, work.std, strict=True))
+    white = max((1 - mean) / std for mean, std in zip(work.mean, work.std, strict=True))
+    reach = f"ready pixels reach from {min(pixels):.3g} to {max(pixels):.3g}"
+    if min(pixels) < black - _BEYOND or max(pixels) > white + _BEYOND:
+        yield (
+            f"{reach}; normalised ones lie within {black:.1f} to {white:.1f}: "
+            "divide by 255 before normalising, or yield uint8"
+        )
+    elif min(pixels) >= 0 and max(pixels) <= 1:
+        yield f"{reach}: they are not normalised (yield uint8, and that is done for you)"
+    images = len(work.source.ids("train"))
+    if samples_per_epoch and samples_per_epoch != images:
+        yield (
+            f"an epoch of this pipeline holds {samples_per_epoch:,} images and --data {images:,} to train on: "
+            "it reads other images than those"
+        )
