@@ -121,7 +121,9 @@ class RoiLoaderFactory(LoaderFactory):
             yield loader
 
     def stage_seconds(self, work: Work, options: RoiOptions, ids: NDArray[np.int64]) -> dict[str, float]:
-        """What a thread does with ``ids``, step by step."""
+        """What a thread does with ``ids``, step by step; empty where a GPU decodes: timed as a whole."""
+        if options.decode == "gpu":
+            return {}
         from throughput.loaders.region_batches import new_renderer
         from throughput.measure.stages import core_seconds
 

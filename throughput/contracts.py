@@ -261,7 +261,8 @@ class Staged(Protocol):
 
         By the stage's name: some of read, decode, transform, collate, in this order, by running the
         loader's own code, in one thread, on samples of which ``ids`` (N,) tells at least the number.
-        ``work`` is as ``prepare`` returned it. Where the GPU decodes, seconds of the GPU.
+        ``work`` is as ``prepare`` returned it. Where the GPU decodes, seconds of the GPU. Empty where it
+        cannot tell.
         """
 
 

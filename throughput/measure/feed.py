@@ -8,7 +8,7 @@ normalises by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -85,21 +85,6 @@ def _advice(images: torch.Tensor, work: Work) -> str:
     return ""
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Let torch's operations run in the calling thread.
-
-    Shared out among threads, an operation ends when the last of them does, and on cores that a loader keeps
-    busy that one waits for its turn: finishing took a quarter of a fast loader's rate.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 class _HostFinish:
     """Finishing on the CPU: uint8 * scale + shift over rows of S*C values, into memory that is reused.
 
@@ -111,7 +96,8 @@ class _HostFinish:
         self._work = work
         self._dtype: torch.dtype = getattr(torch, work.compute_dtype)
         scale, shift = _scale_and_shift(work)
-        self._scale, self._shift = scale.repeat(work.image_size), shift.repeat(work.image_size)
+        self._scale = scale.repeat(work.image_size).numpy()
+        self._shift = shift.repeat(work.image_size).numpy()
         self._memory, self._narrow_memory = ReusedMemory(), ReusedMemory()
 
     def stream(self) -> AbstractContextManager[object]:
@@ -123,17 +109,28 @@ class _HostFinish:
         if images.dtype == torch.uint8:
             count, channels, height, width = images.shape
             rows = images.permute(0, 2, 3, 1).reshape(count * height, width * channels)
-            ready = self._memory.take(rows.numel(), torch.float32).view(rows.shape)
-            with _alone():
-                ready.copy_(rows)
-                torch.addcmul(self._shift, ready, self._scale, out=ready)
-                if self._dtype != torch.float32:
-                    # Narrowed at the end: in bfloat16 the constants alone would be off by half a grey level.
-                    ready = self._narrow_memory.take(rows.numel(), self._dtype).view(rows.shape).copy_(ready)
-            images = ready.view(count, height, width, channels).permute(0, 3, 1, 2)
+            images = self._normalised(rows).view(count, height, width, channels).permute(0, 3, 1, 2)
         else:
             images = images.to(self._dtype, memory_format=torch.channels_last)
         return Batch(images, batch.labels, batch.ids)
+
+    def _normalised(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of uint8 as normalised ones of the compute dtype.
+
+        In float32 to the end: in 16 bits the constants alone would be off by half a grey level.
+        """
+        from throughput.normalise import normalise_rows, normalise_rows_bfloat16
+
+        if self._dtype == torch.bfloat16:
+            narrow = self._narrow_memory.take(rows.numel(), torch.bfloat16).view(rows.shape)
+            bits = narrow.view(torch.uint16).numpy()
+            normalise_rows_bfloat16(rows.numpy(), self._scale, self._shift, bits)
+            return narrow
+        ready = self._memory.take(rows.numel(), torch.float32).view(rows.shape)
+        normalise_rows(rows.numpy(), self._scale, self._shift, ready.numpy())
+        if self._dtype == torch.float32:
+            return ready
+        return self._narrow_memory.take(rows.numel(), self._dtype).view(rows.shape).copy_(ready)
 
     def hand_over(self, ready: Batch) -> None:
         """Nothing to order: the CPU has finished."""

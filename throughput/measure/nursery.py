@@ -39,10 +39,10 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 _OWN_PATH = "THROUGHPUT_PYTHONPATH"
 """Carries the user's own PYTHONPATH past the one that the nursery is started with."""
 _NEEDS: dict[type[Task], tuple[str, ...]] = {
-    Block: (),
+    Block: ("numba",),
     Certification: ("throughput.measure.certify", "torchvision.transforms"),
 }
-"""What else is imported before the fork: it takes seconds, and each loader's certificate needs it."""
+"""What else is imported before the fork: it takes a while, and each task needs it."""
 _NO_CHILD = -1000
 """Neither a pid nor the status of a process: there was none."""
 

@@ -36,6 +36,6 @@ def implausible(batches: Sequence[Batch], work: Work, samples_per_epoch: int) ->
     images = len(work.source.ids("train"))
     if samples_per_epoch and samples_per_epoch != images:
         yield (
-            f"an epoch of this pipeline holds {samples_per_epoch:,} images and --data {images:,} to train on: "
-            "it reads other images than those"
+            f"an epoch of this pipeline holds {samples_per_epoch:,} images, and --data has {images:,} to "
+            "train on: it reads others"
         )
