@@ -15,7 +15,7 @@ _DROPOUT = 0.5
 
 
 class _Plan(NamedTuple):
-    """image_size: side of the images that it is made for. widths: channels of each convolution. hidden: units."""
+    """image_size: side of its images. widths: of the convolutions, channels. hidden: dense units."""
 
     image_size: int
     widths: tuple[int, ...]
