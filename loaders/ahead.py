@@ -16,13 +16,9 @@ from PIL import Image
 
 from throughput.canonical import centre_crop, draw_boxes, epoch_batches
 from throughput.contracts import Work
-from throughput.jpeg.header import read_frame
+from throughput.jpeg.header import has_end, read_frame
 from throughput.pixels import decode_image, open_image
 from throughput.threads import in_threads
-
-_END_OF_IMAGE = b"\xff\xd9"  # EOI (ITU-T T.81, B.1.1.3); coded data never holds these two bytes
-_TAIL_BYTES = 64
-"""Some cameras pad their files; what has more behind its end is looked at closely."""
 
 
 class Regions(NamedTuple):
@@ -47,76 +43,6 @@ class Encoded(NamedTuple):
     regions: Regions
 
 
-class Encode(Protocol):
-    """What makes a batch of read images, (bytes, height, width) each, ready for the decoder."""
-
-    def __call__(
-        self, work: Work, epoch: int, ids: NDArray[np.int64], images: list[tuple[bytes, int, int]]
-    ) -> Encoded: ...
-
-
-class Ahead(Iterator[Encoded]):
-    """Reads the batches of one val epoch, or of train epochs without end, a few batches ahead."""
-
-    def __init__(self, work: Work, first_epoch: int, batches: int, encode: Encode) -> None:
-        self._work = work
-        self._encode = encode
-        self._first_epoch = first_epoch
-        # Two queues of C code, one for batches and one for leave to make more: a bounded queue of the
-        # standard library takes locks that Ctrl-C can leave taken.
-        self._batches: SimpleQueue[Encoded | Exception | None] = SimpleQueue()
-        self._leave: SimpleQueue[None] = SimpleQueue()
-        for _ in range(batches):
-            self._leave.put(None)
-        self._closed = False
-        self._over = False
-        self._thread = threading.Thread(target=self._produce, name="throughput-read-ahead", daemon=True)
-        self._thread.start()
-
-    def __next__(self) -> Encoded:
-        if self._over:
-            raise StopIteration
-        item = self._batches.get()
-        if isinstance(item, Encoded):
-            self._leave.put(None)
-            return item
-        self._over = True
-        if item is None:
-            raise StopIteration
-        try:
-            raise item
-        finally:
-            # A cycle of error and frame would keep all that the frames hold until the garbage collector runs.
-            del item
-
-    def close(self) -> None:
-        """End the thread; what it has read is dropped."""
-        self._closed = self._over = True
-        self._leave.put(None)
-        self._thread.join()
-
-    def _produce(self) -> None:
-        work = self._work
-        epochs = count(self._first_epoch) if work.split == "train" else (self._first_epoch,)
-        try:
-            batches = ((epoch, ids) for epoch in epochs for ids in epoch_batches(work, epoch))
-            to_read, to_join = tee(batches)
-            samples = (int(sample) for _, ids in to_read for sample in ids)
-            # One stream of reads across batches and epochs: its threads are started once.
-            with closing(in_threads(self._read, samples, work.workers)) as images:
-                for epoch, ids in to_join:
-                    self._leave.get()
-                    if self._closed:
-                        return
-                    self._batches.put(self._encode(work, epoch, ids, list(islice(images, len(ids)))))
-            self._batches.put(None)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
-            self._batches.put(error)
-
-    def _read(self, sample: int) -> tuple[bytes, int, int]:
-        return sized(self._work, sample, self._work.source.read(sample))
-
-
 def sized(work: Work, sample: int, data: bytes) -> tuple[bytes, int, int]:
     """An image that any decoder takes alike, with its height and width in pixels.
 
@@ -126,7 +52,7 @@ def sized(work: Work, sample: int, data: bytes) -> tuple[bytes, int, int]:
     """
     frame = read_frame(data)
     plain_jpeg = frame is not None and frame.components in (1, 3) and frame.precision == 8
-    if frame is not None and plain_jpeg and _END_OF_IMAGE in data[-_TAIL_BYTES:]:
+    if frame is not None and plain_jpeg and has_end(data):
         return data, frame.height, frame.width
     # A decoder that stops at the crop's last row would not notice that the rest of the file is missing.
     opened = open_image(work, sample, data)
@@ -192,3 +118,73 @@ def _centres(work: Work, heights: NDArray[np.int64], widths: NDArray[np.int64]) 
         np.array(begins, np.float32),
         np.array(ends, np.float32),
     )
+
+
+class Encode(Protocol):
+    """What makes a batch of read images, (bytes, height, width) each, ready for the decoder."""
+
+    def __call__(
+        self, work: Work, epoch: int, ids: NDArray[np.int64], images: list[tuple[bytes, int, int]]
+    ) -> Encoded: ...
+
+
+class Ahead(Iterator[Encoded]):
+    """Reads the batches of one val epoch, or of train epochs without end, a few batches ahead."""
+
+    def __init__(self, work: Work, first_epoch: int, batches: int, encode: Encode = encoded_batch) -> None:
+        self._work = work
+        self._encode = encode
+        self._first_epoch = first_epoch
+        # Two queues of C code, one for batches and one for leave to make more: a bounded queue of the
+        # standard library takes locks that Ctrl-C can leave taken.
+        self._batches: SimpleQueue[Encoded | Exception | None] = SimpleQueue()
+        self._leave: SimpleQueue[None] = SimpleQueue()
+        for _ in range(batches):
+            self._leave.put(None)
+        self._closed = False
+        self._over = False
+        self._thread = threading.Thread(target=self._produce, name="throughput-read-ahead", daemon=True)
+        self._thread.start()
+
+    def __next__(self) -> Encoded:
+        if self._over:
+            raise StopIteration
+        item = self._batches.get()
+        if isinstance(item, Encoded):
+            self._leave.put(None)
+            return item
+        self._over = True
+        if item is None:
+            raise StopIteration
+        try:
+            raise item
+        finally:
+            # A cycle of error and frame would keep all that the frames hold until the garbage collector runs.
+            del item
+
+    def close(self) -> None:
+        """End the thread; what it has read is dropped."""
+        self._closed = self._over = True
+        self._leave.put(None)
+        self._thread.join()
+
+    def _produce(self) -> None:
+        work = self._work
+        epochs = count(self._first_epoch) if work.split == "train" else (self._first_epoch,)
+        try:
+            batches = ((epoch, ids) for epoch in epochs for ids in epoch_batches(work, epoch))
+            to_read, to_join = tee(batches)
+            samples = (int(sample) for _, ids in to_read for sample in ids)
+            # One stream of reads across batches and epochs: its threads are started once.
+            with closing(in_threads(self._read, samples, work.workers)) as images:
+                for epoch, ids in to_join:
+                    self._leave.get()
+                    if self._closed:
+                        return
+                    self._batches.put(self._encode(work, epoch, ids, list(islice(images, len(ids)))))
+            self._batches.put(None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
+            self._batches.put(error)
+
+    def _read(self, sample: int) -> tuple[bytes, int, int]:
+        return sized(self._work, sample, self._work.source.read(sample))

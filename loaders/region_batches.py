@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -122,8 +123,9 @@ class _EpochLoader(Loader):
         self._running: Any = iter(())
         self._ready_for: int | None = None
 
+    @abstractmethod
     def _restart(self, first_epoch: int) -> None:
-        raise NotImplementedError
+        """Begin anew, with the batches of ``first_epoch``."""
 
     def epoch(self, index: int) -> Iterator[Batch]:
         """Continues with the batches that were made ahead where ``index`` is the next epoch."""

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from throughput.canonical import Boxes, centre_crop, draw_boxes
 from throughput.contracts import Work
 from throughput.errors import SampleError
-from throughput.jpeg.header import read_frame
+from throughput.jpeg.header import has_end, read_frame
 from throughput.jpeg.splice import BAD_INDEX, DAMAGES, FOUND, SPLICED, cut, room_bytes
 from throughput.pixels import decode_image, open_image
 from throughput.resize import Axis, grey_of, resize_into
 
 _BLANK = np.empty(0, np.uint8)
-_END_OF_IMAGE = b"\xff\xd9"  # EOI (ITU-T T.81, B.1.1.3); coded data never holds these two bytes
-_TAIL_BYTES = 64  # some cameras pad their files
 
 
 class Sample(NamedTuple):
@@ -158,7 +156,7 @@ class Renderer:
             self._pixels = np.empty(8 * height * width, np.uint8)
         least = {"min_height": height, "min_width": width, "min_factor": factor} if factor > 1 else {}
         # A file that has its end is decoded as far as it goes, as Pillow does; a region was sound once.
-        strict = encoded.data is not sample.data or _END_OF_IMAGE not in sample.data[-_TAIL_BYTES:].tobytes()
+        strict = encoded.data is not sample.data or not has_end(sample.data.data)
         try:
             pixels = simplejpeg.decode_jpeg(encoded.data, "RGBX", buffer=self._pixels, strict=strict, **least)
         except ValueError as error:

@@ -27,12 +27,11 @@ from throughput.contracts import Source
 from throughput.jpeg.splice import SPLICED, cut, room_bytes
 from throughput.jpeg.transcode import Transcoded, transcode
 from throughput.sources import ShardSource, open_source
-from throughput.sources.pack import MOST_GROWTH, pack
+from throughput.sources.pack import MOST_GROWTH, TRANSCODED, pack
 from throughput.threads import in_threads
 
 MOST_SHARD_GROWTH = 0.005
 REPEATS = 5
-DONE = ("baseline", "progressive")
 
 
 def same_coefficients(before: bytes, after: bytes, folder: Path) -> bool:
@@ -82,7 +81,7 @@ def prove(photos: list[bytes], regions: int) -> bool:
         for data in photos:
             found = transcode(data, MOST_GROWTH)
             kinds[found.kind] = kinds.get(found.kind, 0) + 1
-            if found.kind in DONE:
+            if found.kind in TRANSCODED:
                 compared += 1
                 wrong += not same_coefficients(data, found.data, Path(folder))
                 different += same_pixels(data, found, regions, rng)

@@ -8,6 +8,11 @@ _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RSTn: markers wit
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn; the rest are DHT, JPG and DAC
 
 
+_END_OF_IMAGE = b"\xff\xd9"  # EOI (ITU-T T.81, B.1.1.3); coded data never holds these two bytes
+_TAIL_BYTES = 64
+"""Some cameras pad their files; what has more behind its end is looked at closely."""
+
+
 class Frame(NamedTuple):
     """Size in pixels, number of colour components, bits per sample, and n of the SOFn marker."""
 
@@ -16,6 +21,11 @@ class Frame(NamedTuple):
     components: int
     precision: int
     process: int
+
+
+def has_end(data: bytes | memoryview) -> bool:
+    """Whether the end of the image stands at the end of the file, or close to it."""
+    return _END_OF_IMAGE in bytes(data[-_TAIL_BYTES:])
 
 
 def read_frame(data: bytes | memoryview) -> Frame | None:

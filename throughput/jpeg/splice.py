@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from throughput.kernel import kernel
 
 SPLICED, WHOLE, NOT_ADDRESSABLE = 0, 1, 2
-"""The region was cut out; it is nearly all of the image; the file has no restart intervals to cut at."""
+"""The region was cut out; it needs every interval; the file has no restart intervals to cut at."""
 BAD_MARKER, BAD_INDEX, TRUNCATED, BAD_HEADER = -1, -2, -3, -4
 DAMAGES = {
     BAD_MARKER: "a restart marker is missing or out of order",
@@ -30,6 +30,7 @@ FOUND = np.empty(0, np.uint16)
 FOUND.flags.writeable = False  # like what an index keeps: one compiled kernel serves both
 """In place of interval lengths that nobody kept: the markers are looked for."""
 ANY_SIZE = (-1, -1)
+"""In place of a size that nobody knows beforehand."""
 _HEADER_ROOM = 2048
 
 

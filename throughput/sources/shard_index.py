@@ -2,7 +2,7 @@
 
 ``shard-000000.samples.npy`` holds a record for each sample in the order of the shard,
 ``shard-000000.intervals.npy`` the lengths of all their restart intervals one after another (NumPy's npy
-format, version 1.0; both are read by memory map). A shard without them is as good a shard.
+format, version 1.0; both are read by memory map). Other readers of the shards need neither.
 """
 
 from __future__ import annotations
