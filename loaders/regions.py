@@ -93,12 +93,12 @@ class Renderer:
             self.transform(self.decode(encoded, sample, wanted), encoded, wanted, place)
 
     def read(self, ids: NDArray[np.int64]) -> list[Sample]:
-        """Find samples and their sizes; bytes of a mapped shard are read when they are touched."""
+        """Read samples, and find their sizes."""
         return [self._read(sample_id) for sample_id in ids.tolist()]
 
     def _read(self, sample_id: int) -> Sample:
         source = self._work.source
-        data, kept = source.view(sample_id), source.kept(sample_id)
+        data, kept = np.frombuffer(source.read(sample_id), np.uint8), source.kept(sample_id)
         if self._ways.verify:
             self._verify(sample_id, data, None if kept is None else kept.checksum)
         if kept is not None and len(kept.interval_bytes):

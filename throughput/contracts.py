@@ -83,12 +83,6 @@ class Source(ABC):
     def read(self, sample_id: int) -> bytes:
         """The encoded image. Safe from several threads and after a fork. Raises SampleError."""
 
-    def view(self, sample_id: int) -> NDArray[np.uint8]:
-        """The encoded image, (M,) uint8, read-only, not copied if it can be avoided. Raises SampleError."""
-        import numpy
-
-        return numpy.frombuffer(self.read(sample_id), numpy.uint8)
-
     def kept(self, sample_id: int) -> SampleRecord | None:  # noqa: ARG002 - part of the contract
         """What was kept about a sample when it was packed; None where nothing was."""
         return None

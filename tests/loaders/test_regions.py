@@ -243,7 +243,7 @@ def test_any_flipped_bit_is_found_and_named(folder: Source, own: ShardSource, na
     rng = np.random.default_rng(2)
     sound = rendered(work, Ways(verify=True), ids)
     for place in rng.integers(0, own.sizes[sample], 50).tolist():
-        byte = own.view(sample)[place]
+        byte = own.read(sample)[place]
         old = overwrite(own, sample, place, bytes((int(byte) ^ 1 << int(rng.integers(8)),)))
         with pytest.raises(SampleError, match=r"not those that were packed \(CRC-32\)") as caught:
             rendered(work, Ways(verify=True), ids)

@@ -82,7 +82,6 @@ def test_the_index_tells_checksums_sizes_and_intervals(tmp_path: Path, photos: S
         kept = copy.kept(sample)
         assert kept is not None
         data = copy.read(sample)
-        assert bytes(copy.view(sample)) == data
         assert kept.checksum == zlib.crc32(data)
         markers = [
             place for place in range(len(data) - 1) if data[place] == 0xFF and 0xD0 <= data[place + 1] < 0xD8

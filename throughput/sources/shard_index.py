@@ -2,7 +2,7 @@
 
 ``shard-000000.samples.npy`` holds a record for each sample in the order of the shard,
 ``shard-000000.intervals.npy`` the lengths of all their restart intervals one after another (NumPy's npy
-format, version 1.0; both are read by memory map). Other readers of the shards need neither.
+format, version 1.0). Other readers of the shards need neither.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SampleRecord:
 
 @dataclass(frozen=True, eq=False)
 class ShardIndexFile:
-    """The records of a shard's samples, in the order of the shard, by memory map."""
+    """The records of a shard's samples, in the order of the shard."""
 
     records: NDArray[np.void]
     interval_bytes: NDArray[np.uint16]
@@ -81,10 +81,8 @@ def open_shard_index(shard: str, samples: int) -> ShardIndexFile:
     """What is kept about the ``samples`` of a shard. Raises SourceError where it is missing or misfits."""
     paths = _paths(Path(shard))
     try:
-        # As plain arrays: each look into a memmap object costs microseconds of Python code.
-        records, lengths = (
-            np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray) for path in paths
-        )
+        # Read, not mapped: each map holds a file descriptor, and a data set may have thousands of shards.
+        records, lengths = (np.load(path, allow_pickle=False) for path in paths)
     except (OSError, ValueError, EOFError) as error:
         raise SourceError(
             f"cannot read the index of {shard}, {paths[0].name} and {paths[1].name} beside it ({error}): "
@@ -96,6 +94,7 @@ def open_shard_index(shard: str, samples: int) -> ShardIndexFile:
         raise SourceError(
             f"the index of {shard} ({paths[0].name} beside it) is not of this shard: pack the images again"
         )
+    lengths.flags.writeable = False  # kernels are compiled once, for arrays that are only read
     return ShardIndexFile(records, lengths)
 
 

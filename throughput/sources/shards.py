@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +20,6 @@ from throughput.sources.scan import key_of
 from throughput.sources.shard_index import SampleRecord, ShardIndexFile, open_shard_index
 from throughput.sources.splits import seeded_validation, split_ids
 
-MAPPED_SHARDS = 256
-"""Shards that a process keeps mapped, each by a file descriptor: a quarter of the usual limit."""
 OPEN_SHARDS = 64
 """Shards that a process keeps open, far below the usual limit of 1,024 files."""
 
@@ -96,20 +93,6 @@ class ShardSource(Source):
             )
         return data
 
-    def view(self, sample_id: int) -> NDArray[np.uint8]:
-        """The encoded image in the mapped shard, (M,) uint8, read-only. Raises SampleError."""
-        size, offset = int(self.sizes[sample_id]), int(self.offsets[sample_id])
-        try:
-            shard = _map(self.shards[self.shard_of[sample_id]], self.fingerprint)
-        except (OSError, ValueError) as error:  # ValueError: it is empty
-            raise SampleError(self.describe(sample_id), f"cannot be read: {error}") from error
-        if offset + size > len(shard):
-            raise SampleError(
-                self.describe(sample_id),
-                f"the shard ends at byte {len(shard)}; it changed since it was scanned",
-            )
-        return shard[offset : offset + size]
-
     def kept(self, sample_id: int) -> SampleRecord | None:
         """What the index beside the shard has about a sample. Raises SourceError where it does not fit."""
         if not self.indexed:
@@ -152,15 +135,8 @@ def _open(path: str, fingerprint: str) -> _OpenShard:  # noqa: ARG001 - a shard 
     return _OpenShard(path)
 
 
-@lru_cache(maxsize=MAPPED_SHARDS)
-def _map(path: str, fingerprint: str) -> NDArray[np.uint8]:  # noqa: ARG001 - a shard that changed is mapped anew
-    """A shard's bytes, (M,) uint8, read as they are touched. A fork inherits them."""
-    with Path(path).open("rb") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-
-
 @cache
-def _index(path: str, samples: int, fingerprint: str) -> ShardIndexFile:  # noqa: ARG001 - as above
+def _index(path: str, samples: int, fingerprint: str) -> ShardIndexFile:  # noqa: ARG001 - an index that changed is read anew
     return open_shard_index(path, samples)
 
 
