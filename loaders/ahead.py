@@ -82,11 +82,7 @@ def encoded_batch(
     data = [np.frombuffer(encoded, np.uint8) for encoded, _, _ in images]
     heights = np.array([height for _, height, _ in images], np.int64)
     widths = np.array([width for _, _, width in images], np.int64)
-    regions = (
-        _crops(work, epoch, ids, heights, widths)
-        if work.split == "train"
-        else _centres(work, heights, widths)
-    )
+    regions = _centres(work, heights, widths) if work.centred else _crops(work, epoch, ids, heights, widths)
     return Encoded(ids, data, regions)
 
 

@@ -121,7 +121,7 @@ class Renderer:
     def wanted(self, epoch: int, samples: list[Sample]) -> list[Wanted]:
         """What becomes of each sample: its train crop, or the centre of a val image."""
         size = self._work.image_size
-        if self._work.split == "val":
+        if self._work.centred:
             return [_centre(sample.height, sample.width, size) for sample in samples]
         ids = np.array([sample.id for sample in samples], np.int64)
         heights = np.array([sample.height for sample in samples], np.int64)

@@ -40,6 +40,8 @@ class ReplayLoaderFactory(LoaderFactory):
 
 
 class _ReplayLoader(Loader):
+    finished = True
+
     def __init__(self, work: Work, options: ReplayOptions) -> None:
         self.samples_per_epoch = len(epoch_ids(work, 0))
         self._batches_per_epoch = -(-self.samples_per_epoch // work.batch_size)

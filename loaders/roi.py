@@ -26,6 +26,7 @@ from throughput.contracts import (
     no_progress,
 )
 from throughput.errors import OptionError, RoomError
+from throughput.sources.arrays import ArraySource
 from throughput.sources.conversion import packed_copy
 from throughput.sources.pack import MOST_GROWTH
 from throughput.sources.shards import ShardSource
@@ -96,6 +97,8 @@ class RoiLoaderFactory(LoaderFactory):
         source = work.source
         if not options.prepare or (isinstance(source, ShardSource) and source.growth is not None):
             return Prepared(work)
+        if isinstance(source, ArraySource):
+            return Prepared(work)  # no JPEGs, so no restart intervals
         try:
             copy = packed_copy(source, progress, growth=MOST_GROWTH)
         except RoomError:

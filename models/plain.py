@@ -47,6 +47,8 @@ class PlainModels(ModelFamily):
             raise UnknownNameError(f"no model is named {name!r} here; there are {', '.join(_PLANS)}")
         from torch import nn
 
+        from throughput.models.layers import Grid
+
         plan = _PLANS[name]
         layers: list[nn.Module] = []
         inputs = channels
@@ -56,7 +58,7 @@ class PlainModels(ModelFamily):
         grid = plan.image_size >> len(plan.widths)
         return nn.Sequential(
             *layers,
-            nn.AdaptiveAvgPool2d(grid),
+            Grid(grid),
             nn.Flatten(),
             nn.Linear(inputs * grid * grid, plan.hidden),
             nn.ReLU(inplace=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from throughput.reports.training import lines
 from throughput.results import CacheEvidence, Comparison, Results, Row, Suggestion, Verdict
 
 _WAIT_MS_THAT_MATTERS = 1.0
@@ -58,11 +59,12 @@ def _of_row(row: Row, results: Results) -> Iterator[str]:
         yield _counted(row)
     if row.cache is not None:
         yield _cached(row.cache)
-    if row.accuracy is not None and row.train_images is not None:
+    yield from lines(row)
+    if row.accuracy is not None and row.train_images is not None and row.evaluation is None:
         yield (
             f"top-1 of {results.work['val_images']:,} held-out images after training on {row.train_images:,}"
         )
-    if row.accuracy is None and row.accuracy_reason is not None:
+    if row.accuracy is None and row.evaluation is None and row.accuracy_reason is not None:
         yield f"no accuracy: {row.accuracy_reason}"
     yield from _stalls(row)
     yield from _stages(row, str(results.work["device"]) == "cpu")

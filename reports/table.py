@@ -11,6 +11,7 @@ from rich.text import Text
 
 from throughput.contracts import Report
 from throughput.reports.notes import notes, short
+from throughput.reports.training import tables
 from throughput.results import Phase, Results, Row
 
 NOTHING = "-"
@@ -35,7 +36,11 @@ class TableReport(Report):
         # Paths may hold what rich would take for markup.
         console = Console(file=io.StringIO(), width=width, markup=False, emoji=False)
         console.print(Text(_title(results)), soft_wrap=True)
-        console.print(table, crop=False)
+        if not all(_is_evaluation(row) for row in results.rows) or not results.rows:
+            console.print(table, crop=False)
+        for row in results.rows:
+            for one in tables(row):
+                console.print(one, crop=False)
         for line in notes(results):
             console.print(Text(line), soft_wrap=True)
         text = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO from above
@@ -63,6 +68,11 @@ def _title(results: Results) -> str:
         f"{short(work['source'])}, {work['image_size']} px, batch {work['batch_size']}, "
         f"{work['model']} in {work['compute_dtype']} on {work['device']}, {work['workers']} workers"
     )
+
+
+def _is_evaluation(row: Row) -> bool:
+    """Whether nothing was measured of it but how good a model is."""
+    return row.evaluation is not None and row.train is None
 
 
 def _rank(row: Row) -> tuple[bool, bool, float]:

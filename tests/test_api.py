@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -137,3 +138,24 @@ def test_importing_the_package_imports_no_torch():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         _ = throughput.nothing_of_the_kind
+
+
+def test_an_array_is_opened_with_its_labels_and_augmented(tmp_path):
+    np.save(tmp_path / "x.npy", np.full((20, 32, 32), 128, np.uint8))
+    np.save(tmp_path / "y.npy", np.linspace(0, 1, 20))
+    options = {
+        "labels": tmp_path / "y.npy",
+        "split_fraction": 0.5,
+        "augmentation": throughput.Augmentation(crop="none", noise=0.1),
+        "mean": (0.5,),
+        "std": (0.5,),
+        "precision": "fp32",
+    }
+    with opened("torchvision", tmp_path / "x.npy", **options) as loader:
+        batches = list(loader.epoch(0))
+    assert loader.classes == ()
+    assert sum(len(batch.ids) for batch in batches) == 10
+    assert tuple(batches[0].images.shape) == (8, 1, 32, 32)
+    assert batches[0].labels.dtype == torch.float32
+    assert batches[0].labels.tolist() == pytest.approx((batches[0].ids / 19).tolist(), abs=1e-6)
+    assert 0.15 < batches[0].images.std() < 0.25, "noise of 0.1, over the deviation"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from throughput.choices import CPU_BATCH_SIZE, choose_device, choose_model, choose_source, choose_work
-from throughput.contracts import Source
+from throughput.contracts import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Source
 from throughput.errors import OptionError, UnknownNameError
 from throughput.sources import open_source
 from throughput.testing import write_contract_images
@@ -106,3 +107,23 @@ def test_data_may_be_a_path_or_a_source(source: Source, tmp_path: Path) -> None:
     assert choose_source(source) is source
     folder = write_contract_images(tmp_path / "images", 2)
     assert len(choose_source(folder).labels) == len(choose_source(str(folder)).labels) == 7
+
+
+def test_channels_and_scale_are_the_source_s_unless_chosen(source: Source, tmp_path: Path) -> None:
+    colour = choose_work(source, device="cpu")
+    assert (colour.channels, colour.mean, colour.std) == (3, IMAGENET_MEAN, IMAGENET_STD)
+    assert colour.augmentation == Augmentation()
+    np.save(tmp_path / "x.npy", np.zeros((20, 8, 8), np.uint8))
+    np.save(tmp_path / "y.npy", np.arange(20) % 2)
+    array = choose_source(tmp_path / "x.npy", labels=tmp_path / "y.npy", split_fraction=0.5)
+    assert len(array.ids("val")) == 10
+    for grey in (choose_work(array, device="cpu"), choose_work(source, device="cpu", channels=1)):
+        assert grey.channels == 1
+        assert grey.mean == pytest.approx([sum(IMAGENET_MEAN) / 3], abs=1e-6)
+        assert grey.std == pytest.approx([sum(IMAGENET_STD) / 3], abs=1e-6)
+    chosen = choose_work(array, device="cpu", channels=3, mean=(0.4,), std=(0.1, 0.2, 0.3))
+    assert (chosen.channels, chosen.mean, chosen.std) == (3, (0.4, 0.4, 0.4), (0.1, 0.2, 0.3))
+    with pytest.raises(OptionError, match="one number a channel"):
+        choose_work(array, device="cpu", mean=(0.1, 0.2))
+    with pytest.raises(OptionError, match="open already"):
+        choose_source(array, split_fraction=0.5)

@@ -19,6 +19,7 @@ WRAPPED_BY = {
     "webdataset": {"loaders/tarshards.py"},
     "torchvision": {"models/zoo.py", "throughput/certificate/reference.py"},
     "onnxruntime": {"models/sessions.py"},
+    "timm": {"models/timm_zoo.py"},
 }
 """Heavy library -> the files that may import it, inside functions."""
 

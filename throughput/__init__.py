@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from throughput.api import bench as bench
     from throughput.api import open_loader as open_loader
+    from throughput.contracts import Augmentation as Augmentation
     from throughput.contracts import Batch as Batch
     from throughput.contracts import Work as Work
 
 __version__ = "0.1.0"
-__all__ = ["Batch", "Work", "__version__", "bench", "open_loader"]
+__all__ = ["Augmentation", "Batch", "Work", "__version__", "bench", "open_loader"]
 
 # loaders/, models/ and reports/ stand beside this folder in a checkout and inside it in a wheel.
 _checkout = Path(__file__).resolve().parent.parent
@@ -31,6 +32,7 @@ if (_checkout / "pyproject.toml").is_file():
 _HOME = {
     "bench": "throughput.api",
     "open_loader": "throughput.api",
+    "Augmentation": "throughput.contracts",
     "Batch": "throughput.contracts",
     "Work": "throughput.contracts",
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from throughput.choices import (
@@ -20,7 +21,16 @@ from throughput.choices import (
     choose_work,
     require_counts,
 )
-from throughput.contracts import Batch, LoaderFactory, Progress, Split, Work, no_progress, require_count
+from throughput.contracts import (
+    Augmentation,
+    Batch,
+    LoaderFactory,
+    Progress,
+    Split,
+    Work,
+    no_progress,
+    require_count,
+)
 from throughput.errors import OptionError, UnknownNameError
 from throughput.measure.budget import Budget
 from throughput.measure.environment import environment
@@ -70,18 +80,28 @@ def open_loader(
     raw: bool = False,
     label_field: str | None = None,
     allow_pipe: bool = False,
+    labels: str | Path | None = None,
+    split_fraction: float | None = None,
+    augmentation: Augmentation | None = None,
+    channels: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     progress: Progress = no_progress,
 ) -> Iterator[OpenLoader]:
     """Open a loader for a training loop of your own; leaving the context ends its processes.
 
     Batches are ready: (N, C, S, S) on the device, normalised, channels_last, in the compute dtype. With
-    ``raw`` they come as the loader makes them, usually uint8 on the host. ``options`` are the loader's
-    own, as in ``--opt``. Raises a ThroughputError that says what to do.
+    ``raw`` they come as the loader makes them, usually uint8 on the host, not yet turned or made noisy.
+    ``options`` are the loader's own, as in ``--opt``; ``labels`` and ``split_fraction`` are as for
+    ``open_source``, ``channels``, ``mean`` and ``std`` as for ``choose_work``. Raises a ThroughputError
+    that says what to do.
     """
     from throughput.measure.feed import Feed
 
     factory = load_loader(name)
-    source = choose_source(data, label_field, allow_pipe, progress)
+    source = choose_source(
+        data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
+    )
     work = choose_work(
         source,
         batch_size=batch_size,
@@ -92,6 +112,10 @@ def open_loader(
         seed=seed,
         rank=rank,
         world_size=world_size,
+        augmentation=augmentation,
+        channels=channels,
+        mean=mean,
+        std=std,
     )
     work = replace(work, split=split)
     _require(factory, work)
@@ -126,6 +150,12 @@ def bench(
     check_prediction: bool = False,
     label_field: str | None = None,
     allow_pipe: bool = False,
+    labels: str | Path | None = None,
+    split_fraction: float | None = None,
+    augmentation: Augmentation | None = None,
+    channels: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     progress: Progress = no_progress,
     on_results: Callable[[Results], None] = lambda _: None,
 ) -> Results:
@@ -133,7 +163,8 @@ def bench(
 
     The loaders run in ``repeats`` interleaved rounds, each time in a fresh process. ``options`` holds each
     loader's own by loader name. ``certified`` False leaves the certificates out, and the rows say so.
-    ``on_results`` is told the results so far after each block. Raises a ThroughputError where
+    ``on_results`` is told the results so far after each block. What tells of the data, its augmentation and
+    its scale is as for ``open_loader``. Raises a ThroughputError where
     nothing can be started; a loader that cannot run here, or fails, is a row that says why.
     """
     import torch
@@ -150,7 +181,9 @@ def bench(
     require_count("project_images (--project-images)", project_images)
     if check_prediction and set(phases) != set(PHASES):
         raise OptionError(f"--check-prediction needs all of --phases {','.join(PHASES)}")
-    source = choose_source(data, label_field, allow_pipe, progress)
+    source = choose_source(
+        data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
+    )
     work = choose_work(
         source,
         batch_size=batch_size,
@@ -159,7 +192,16 @@ def bench(
         precision=precision,
         device=device,
         seed=seed,
+        augmentation=augmentation,
+        channels=channels,
+        mean=mean,
+        std=std,
     )
+    if not source.classes:
+        raise OptionError(
+            f"{source.location}: the labels are numbers to predict, and what is measured is a classifier: "
+            "`throughput train` takes them"
+        )
     plans = [
         Plan(
             loader=name,
@@ -226,18 +268,27 @@ def certify(
     recertify: bool = False,
     label_field: str | None = None,
     allow_pipe: bool = False,
+    labels: str | Path | None = None,
+    split_fraction: float | None = None,
+    augmentation: Augmentation | None = None,
+    channels: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     progress: Progress = no_progress,
 ) -> tuple[tuple[str, Certificate], ...]:
     """Certify loaders by name, each in a fresh process: (name, certificate) in their order.
 
-    Where ``data`` is given, the loaders are certified on its held-out images as well. Raises a
-    ThroughputError where nothing can be started.
+    Where ``data`` is given, the loaders are certified on its held-out images as well. What tells of the data,
+    its augmentation and its scale is as for ``open_loader``. Raises a ThroughputError where nothing can be
+    started.
     """
     names = chosen_loaders(loaders)
     _require_options(names, options or {})
     choose_device(device)
     require_counts(batch_size=batch_size, image_size=image_size, workers=workers)
-    source = choose_source(data, label_field, allow_pipe, progress)
+    source = choose_source(
+        data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
+    )
     work = choose_work(
         source,
         batch_size=batch_size,
@@ -246,6 +297,10 @@ def certify(
         precision=precision,
         device=device,
         seed=seed,
+        augmentation=augmentation,
+        channels=channels,
+        mean=mean,
+        std=std,
     )
     with Nursery() as nursery:
         return tuple(

@@ -6,6 +6,7 @@ with any number of workers, in any batch: loaders can be compared pixel by pixel
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from throughput.contracts import Augmentation, Work
 
 _TRIES = 10
 """Attempts at a crop that fits, as in torchvision's RandomResizedCrop."""
+SQUARE_SHARE = 7 / 8
+"""Of the shorter side, in ``random`` and ``centre`` crops: what val keeps of it."""
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -62,15 +65,57 @@ def draw_boxes(
     heights: NDArray[np.int64],
     widths: NDArray[np.int64],
 ) -> Boxes:
-    """Draw the train crop of each sample, with the distribution of torchvision's RandomResizedCrop.
+    """The crop of each sample, wherever ``work.centred`` is false: val's are whole images as they are.
 
     ``heights`` and ``widths`` are the source images' sizes in pixels, (N,) int64 like ``ids``.
+    """
+    augmentation = work.augmentation
+    uniform = _uniform(work.seed, epoch, ids, 2 * _TRIES + 3)
+    mirror = (uniform[:, -1] < augmentation.flip) & (work.split == "train")
+    if augmentation.crop == "resized":
+        return _resized_boxes(augmentation, uniform, heights, widths)._replace(mirror=mirror)
+    if augmentation.crop == "none":
+        return Boxes(np.zeros_like(heights), np.zeros_like(widths), heights, widths, mirror)
+    side = np.maximum(1, np.rint(np.minimum(heights, widths) * SQUARE_SHARE)).astype(np.int64)
+    if augmentation.crop == "random":
+        top, left = _places(uniform, heights - side, widths - side)
+    else:
+        # Halves to even, as in torchvision's CenterCrop.
+        top, left = (np.rint((length - side) / 2).astype(np.int64) for length in (heights, widths))
+    return Boxes(top, left, side, side, mirror)
+
+
+def draw_angles(work: Work, epoch: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Degrees by which each sample's crop is turned counter-clockwise in an epoch, (N,): uniform."""
+    uniform = _uniform(work.seed, epoch, ids, 2 * _TRIES + 4)[:, -1]
+    return (2 * uniform - 1) * work.augmentation.rotation_degrees
+
+
+def noise_seed(work: Work, epoch: int, ids: NDArray[np.int64]) -> int:
+    """The seed of the noise of a batch, below 2**63."""
+    said = np.array([work.seed, epoch], np.int64).tobytes() + ids.astype(np.int64).tobytes()
+    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little") >> 1
+
+
+def _places(
+    uniform: NDArray[np.float64], down: NDArray[np.int64], across: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Top and left edges, uniform over 0..down and 0..across, pixels of room to move."""
+    return (uniform[:, -2] * (down + 1)).astype(np.int64), (uniform[:, -3] * (across + 1)).astype(np.int64)
+
+
+def _resized_boxes(
+    augmentation: Augmentation,
+    uniform: NDArray[np.float64],
+    heights: NDArray[np.int64],
+    widths: NDArray[np.int64],
+) -> Boxes:
+    """Crops with the distribution of torchvision's RandomResizedCrop, none mirrored.
+
     Algorithm: ``RandomResizedCrop.get_params`` in torchvision: ten tries at an area uniform in
     ``augmentation.area`` and an aspect ratio log-uniform in ``augmentation.aspect``; if none fits,
     the largest centred crop within the aspect range.
     """
-    augmentation = work.augmentation
-    uniform = _uniform(work.seed, epoch, ids, 2 * _TRIES + 3)
     low, high = augmentation.area
     area = (heights * widths)[:, None] * (low + (high - low) * uniform[:, :_TRIES])
     log_low, log_high = (math.log(bound) for bound in augmentation.aspect)
@@ -86,18 +131,18 @@ def draw_boxes(
     )
     first = fits.argmax(axis=1)
     found = fits.any(axis=1)
-    rows = np.arange(len(ids))
+    rows = np.arange(len(uniform))
     whole_heights, whole_widths = _largest_within(augmentation, heights, widths)
     height = np.where(found, try_heights[rows, first], whole_heights)
     width = np.where(found, try_widths[rows, first], whole_widths)
-    across, down, coin = uniform[:, -3], uniform[:, -2], uniform[:, -1]
-    top = np.where(found, (down * (heights - height + 1)).astype(np.int64), (heights - height) // 2)
-    left = np.where(found, (across * (widths - width + 1)).astype(np.int64), (widths - width) // 2)
-    return Boxes(top, left, height, width, coin < augmentation.flip)
+    random_top, random_left = _places(uniform, heights - height, widths - width)
+    top = np.where(found, random_top, (heights - height) // 2)
+    left = np.where(found, random_left, (widths - width) // 2)
+    return Boxes(top, left, height, width, np.zeros(len(uniform), np.bool_))
 
 
 def centre_crop(height: int, width: int, image_size: int) -> CentreCrop:
-    """The val geometry of an image: torchvision's Resize(image_size * 8/7), then CenterCrop(image_size)."""
+    """Where ``work.centred``: torchvision's Resize(image_size * 8/7), then CenterCrop(image_size)."""
     shorter = round(image_size * 8 / 7)
     if width <= height:
         resized_width, resized_height = shorter, int(shorter * height / width)

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from throughput.contracts import Progress, Source, Work, no_progress, require_count
+from throughput.contracts import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Augmentation,
+    Progress,
+    Source,
+    Work,
+    no_progress,
+    require_count,
+)
 from throughput.errors import OptionError
 from throughput.measure.environment import usable_cores
 from throughput.registry import load_model_family_for
@@ -24,14 +33,29 @@ CPU_MODEL, GPU_MODEL = "cnn_small", "resnet50"
 
 
 def choose_source(
-    data: Data, label_field: str | None = None, allow_pipe: bool = False, progress: Progress = no_progress
+    data: Data,
+    label_field: str | None = None,
+    allow_pipe: bool = False,
+    progress: Progress = no_progress,
+    *,
+    labels: str | Path | None = None,
+    split_fraction: float | None = None,
 ) -> Source:
-    """Open ``data``. Raises SourceError."""
+    """Open ``data`` like ``open_source``. Raises SourceError; OptionError for what does not go with it."""
     if isinstance(data, Source):
+        if labels is not None or split_fraction is not None:
+            raise OptionError(f"{data.location} is open already: leave labels and split_fraction out")
         return data
     if data is None:
         data = default_source_folder(progress)
-    return open_source(data, label_field=label_field, allow_pipe=allow_pipe, progress=progress)
+    return open_source(
+        data,
+        label_field=label_field,
+        allow_pipe=allow_pipe,
+        labels=labels,
+        split_fraction=split_fraction,
+        progress=progress,
+    )
 
 
 def choose_work(
@@ -45,10 +69,19 @@ def choose_work(
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    augmentation: Augmentation | None = None,
+    channels: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Work:
-    """The train work over ``source``; None and ``auto`` take what suits this machine. Raises OptionError."""
+    """The train work over ``source``; None and ``auto`` take what suits this machine.
+
+    channels: the source's by default. mean, std: one number a channel, in 0..1; ImageNet's by default, in
+    grey the means of its channels'. Raises OptionError.
+    """
     from throughput.training.precision import choose_dtype
 
+    chosen_channels = source.channels if channels is None else channels
     chosen_device = choose_device(device)
     if batch_size is None:
         # A small source is no mistake where no batch size was asked for.
@@ -57,7 +90,11 @@ def choose_work(
     work = Work(
         source=source,
         image_size=image_size,
+        channels=chosen_channels,
         batch_size=batch_size,
+        augmentation=augmentation or Augmentation(),
+        mean=choose_scale(mean, IMAGENET_MEAN, chosen_channels),
+        std=choose_scale(std, IMAGENET_STD, chosen_channels),
         compute_dtype=choose_dtype(precision, chosen_device),
         workers=choose_workers(workers),
         device=str(chosen_device),
@@ -73,6 +110,15 @@ def choose_work(
             f"{samples} images{share}: choose --batch {samples} or less"
         )
     return work
+
+
+def choose_scale(
+    chosen: Sequence[float] | None, usual: tuple[float, ...], channels: int
+) -> tuple[float, ...]:
+    """One number a channel: what was chosen (one stands for all), else the usual; in grey, its mean."""
+    if chosen is None:
+        return usual if channels == len(usual) else (round(sum(usual) / len(usual), 6),) * channels
+    return tuple(chosen) * channels if len(chosen) == 1 else tuple(chosen)
 
 
 def choose_device(device: str) -> torch.device:

@@ -5,13 +5,14 @@ Nothing here imports torch or a backend; ``Tensor`` and ``Module`` are names for
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from throughput.errors import OptionError
+from throughput.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "val"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
+Crop = Literal["resized", "random", "centre", "none"]
+CROPS: tuple[Crop, ...] = ("resized", "random", "centre", "none")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Channel means of ImageNet in 0..1, as torchvision's reference weights use them."""
@@ -41,7 +44,7 @@ class Batch(NamedTuple):
     """What a loader yields.
 
     images: (N, C, S, S), RGB or grey; uint8 in 0..255, or floating and normalised; on host or device.
-    labels: (N,) int64 classes.
+    labels: (N,) int64 classes; or (N,) or (N, K) float32 targets.
     ids: (N,) int64, each sample's place in its source: what the ledger counts. On the host. -1 marks
     filler; UNKNOWN_ID, for every sample or for none, a pipeline that does not tell.
     """
@@ -65,19 +68,32 @@ class Source(ABC):
     """Which images exist. Picklable; an id is a sample's place in it, 0 <= id < len(labels).
 
     location: what the user named, for messages.
-    classes: class names; a label is an index into them.
-    labels: (N,) int64.
-    fingerprint: hex digest that changes with the set of files, their sizes or their modification times.
+    classes: class names; a label is an index into them. Empty where labels are targets.
+    labels: (N,) int64 classes; or (N,) or (N, K) float32 targets, numbers to be predicted.
+    fingerprint: hex digest that changes with the set of files, their sizes or their modification times; how
+    they are split is no part of it.
+    channels: of the images where all have the same, 1 or 3; where they are not known, 3.
     """
 
     location: str
     classes: tuple[str, ...]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float32]
     fingerprint: str
+    channels: int = 3
 
     @abstractmethod
     def ids(self, split: Split) -> NDArray[np.int64]:
-        """Ids of a split, (M,) int64, ascending; train and val are disjoint and cover the source."""
+        """Ids of a split, (M,) int64, ascending; train and val are disjoint.
+
+        They cover the source, unless it was split otherwise by ``with_parts``.
+        """
+
+    def with_parts(self, parts: NDArray[np.int8]) -> Source:  # noqa: ARG002 - part of the contract
+        """The same images split otherwise. parts: (N,), 0 train, 1 val, 2 neither.
+
+        Raises SourceError where the source's kind cannot be split otherwise.
+        """
+        raise SourceError(f"{self.location} cannot be split otherwise than it is")
 
     @abstractmethod
     def read(self, sample_id: int) -> bytes:
@@ -102,16 +118,45 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The canonical train transform: RandomResizedCrop and horizontal flip.
+    """The canonical train transform: a crop, resized to the work's size, a horizontal flip, and more.
 
-    area: share of the image's area that a crop may keep (uniform).
-    aspect: width / height of a crop (uniform in its logarithm).
+    area: share of the image's area that a ``resized`` crop may keep (uniform).
+    aspect: width / height of a ``resized`` crop (uniform in its logarithm).
     flip: probability of a mirror image.
+    crop: ``resized`` is torchvision's RandomResizedCrop; ``random`` a square of 7/8 of the shorter side at a
+    random place, ``centre`` the same square in the middle; ``none`` the whole image, for val as well.
+    rotation_degrees: the finished crop is turned by up to so many degrees either way (uniform), bilinear,
+    black where nothing was.
+    noise: standard deviation of the Gaussian noise that is added, each value its own, where black is 0 and
+    white 1; the sums are not cut off there.
     """
 
     area: tuple[float, float] = (0.08, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
+    crop: Crop = "resized"
+    rotation_degrees: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop not in CROPS:
+            raise OptionError(f"crop (--crop) must be one of {', '.join(CROPS)}, got {self.crop!r}")
+        _require_range("area", self.area, most=1.0)
+        _require_range("aspect", self.aspect, most=math.inf)
+        for name, value, most in (
+            ("flip (--flip)", self.flip, 1),
+            ("rotation_degrees (--rotate)", self.rotation_degrees, 180),
+            ("noise (--noise)", self.noise, 1),
+        ):
+            if not 0 <= value <= most:
+                raise OptionError(f"{name} must lie in 0..{most}, got {value!r}")
+
+
+def _require_range(name: str, bounds: tuple[float, float], most: float) -> None:
+    """Raise OptionError unless ``bounds`` are two finite numbers above 0, in order, ``most`` at most."""
+    if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] <= most or math.isinf(bounds[1]):
+        upper = f" and {most:g} at most" if math.isfinite(most) else ""
+        raise OptionError(f"{name} must be two numbers, the smaller first, above 0{upper}, got {bounds!r}")
 
 
 def require_count(name: str, value: object) -> None:
@@ -124,10 +169,11 @@ def require_count(name: str, value: object) -> None:
 class Work:
     """The work that every loader must do, whatever its way of doing it.
 
-    ``train`` is a random resized crop with antialiased bilinear filtering, then a random mirror;
-    ``val`` resizes the shorter side to image_size * 8/7 and crops the centre. EXIF rotation is not
-    applied. Every sample comes once an epoch; ``train`` in a seeded order that differs between
-    epochs, ``val`` in the same order every epoch. The last batch of an epoch may be smaller.
+    ``train`` is a crop resized with antialiased bilinear filtering, then a random mirror, as the augmentation
+    says; the loader does that, and ``Feed`` whatever else the augmentation asks for. ``val`` resizes the
+    shorter side to image_size * 8/7 and crops the centre; or the whole image to a square where the crop is
+    ``none``. EXIF rotation is not applied. Every sample comes once an epoch; ``train`` in a seeded order that
+    differs between epochs, ``val`` in the same order every epoch. The last batch of an epoch may be smaller.
     mean and std are in 0..1 units, one for each channel.
     """
 
@@ -168,14 +214,21 @@ class Work:
                 f"got mean={self.mean!r} std={self.std!r}"
             )
 
+    @property
+    def centred(self) -> bool:
+        """Whether images are resized and cropped to their centre; else ``canonical.draw_boxes`` has crops."""
+        return self.split == "val" and self.augmentation.crop != "none"
+
 
 class Loader(ABC):
     """An open pipeline over one split of one source (of this rank's share of it).
 
     samples_per_epoch: 0 where a user's own pipeline does not tell.
+    finished: its batches have been through ``Feed`` before, and are not turned or made noisy again.
     """
 
     samples_per_epoch: int
+    finished: bool = False
 
     @abstractmethod
     def epoch(self, index: int) -> Iterator[Batch]:

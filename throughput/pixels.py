@@ -72,8 +72,8 @@ def decode_image(work: Work, sample_id: int, image: Image.Image) -> Image.Image:
 
 
 def boxes_of(work: Work, epoch: int, ids: NDArray[np.int64], images: Sequence[Image.Image]) -> Boxes | None:
-    """The train crops of opened images; None for ``val``, whose crop is a matter of the image's size."""
-    if work.split == "val":
+    """The crops of opened images; None where ``work.centred``: that is a matter of the image's size."""
+    if work.centred:
         return None
     heights = np.array([image.height for image in images], np.int64)
     widths = np.array([image.width for image in images], np.int64)

@@ -15,7 +15,7 @@ from functools import partial, reduce
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from throughput.contracts import LoaderFactory, ModelFamily, Report, Requirement
 from throughput.errors import UnknownNameError
@@ -38,6 +38,13 @@ class Requiring(Protocol):
 
     @property
     def requires(self) -> tuple[Requirement, ...]: ...
+
+
+@runtime_checkable
+class Prefixed(Protocol):
+    """A model family whose models are all named PREFIX:NAME, after the name that it is registered under."""
+
+    prefix: str
 
 
 def loader_names() -> tuple[str, ...]:
@@ -109,18 +116,24 @@ def load_report(name: str) -> Report:
 def load_model_family_for(model_name: str) -> ModelFamily:
     """The first family that has a model of that name.
 
+    ``FAMILY:NAME`` asks the family that is registered under that name, and no other.
     ``package.module:attribute`` needs no registration: a callable (num_classes, channels) -> Module, or a
     family of one model. What it points at comes as a family whose one model has that name.
     A family that lacks a library or cannot be loaded is passed over, and named in the
     UnknownNameError if no other has the model.
     """
-    if ":" in model_name:
+    family_name, colon, _ = model_name.partition(":")
+    if colon and family_name in model_families():
+        return _family_with(family_name, model_name)
+    if colon:
         return _pointed_at_model(model_name)
     known: list[str] = []
     passed_over: list[str] = []
     for family_name in model_families():
         try:
             family = load_model_family(family_name)
+            if isinstance(family, Prefixed):
+                continue  # to name its models would import its library
             names = family_model_names(family_name, family)
         except UnknownNameError as error:
             passed_over.append(str(error))
@@ -129,6 +142,15 @@ def load_model_family_for(model_name: str) -> ModelFamily:
             return family
         known.extend(names)
     raise UnknownNameError("; ".join([_unknown("model", model_name, known), *passed_over]))
+
+
+def _family_with(family_name: str, model_name: str) -> ModelFamily:
+    """The family of a prefix, if it has the model."""
+    family = load_model_family(family_name)
+    names = family_model_names(family_name, family)
+    if model_name not in names:
+        raise UnknownNameError(_unknown("model", model_name, names))
+    return family
 
 
 class _OneModel(ModelFamily):

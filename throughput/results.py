@@ -24,6 +24,7 @@ from throughput.judgement import (
     Verdict,
 )
 from throughput.measured import EpochCount, LedgerCount, Pass, Phase, PhaseName, Rate
+from throughput.trained import EpochRecord, Evaluation, TrainingRun
 
 __all__ = [
     "SCHEMA",
@@ -33,6 +34,8 @@ __all__ = [
     "Check",
     "Comparison",
     "EpochCount",
+    "EpochRecord",
+    "Evaluation",
     "LedgerCount",
     "Pass",
     "Phase",
@@ -44,6 +47,7 @@ __all__ = [
     "Row",
     "Status",
     "Suggestion",
+    "TrainingRun",
     "Verdict",
 ]
 
@@ -103,6 +107,10 @@ class Row:
     """CPU utilisation while the loader ran alone, 0..1 of the usable cores; likewise for the model."""
     model_cpu_utilisation: float | None = None
     cache: CacheEvidence | None = None
+    training: TrainingRun | None = None
+    """What ``throughput train`` did; the passes of ``train`` are its epochs then. None in a bench."""
+    evaluation: Evaluation | None = None
+    """The held-out images class by class, after ``throughput train`` and ``throughput evaluate``."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -168,6 +176,8 @@ def _row(row: Row) -> dict[str, Any]:
         "load_cpu_utilisation": row.load_cpu_utilisation,
         "model_cpu_utilisation": row.model_cpu_utilisation,
         "cache": None if row.cache is None else _cache(row.cache),
+        "training": None if row.training is None else row.training.to_json(),
+        "evaluation": None if row.evaluation is None else row.evaluation.to_json(),
         "warnings": list(row.warnings),
     }
 

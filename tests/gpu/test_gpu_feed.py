@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from throughput.contracts import Batch, Loader, Work
+from throughput.contracts import Augmentation, Batch, Loader, Work
 from throughput.measure.feed import Feed
 from throughput.measure.waiting import CudaWaiting
 from throughput.registry import load_loader
@@ -73,3 +73,22 @@ def test_a_device_that_only_waits_is_seen_to_wait(work: Work) -> None:
     waits = waiting.finish()
     assert len(waits) == 4
     assert min(waits) > 0.01
+
+
+def test_crops_are_turned_on_the_gpu_as_on_the_cpu(work: Work) -> None:
+    work = replace(work, augmentation=Augmentation(rotation_degrees=40))
+    on_gpu, on_cpu = _ready(work), _ready(replace(work, device="cpu"))
+    for ours, theirs in zip(on_gpu, on_cpu, strict=True):
+        assert ours.is_cuda
+        assert ours.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(ours.cpu(), theirs, atol=0.02, rtol=0.01)
+
+
+def test_noise_is_drawn_on_the_gpu_and_drawn_again_alike(work: Work) -> None:
+    noisy = replace(work, augmentation=Augmentation(noise=0.1))
+    plain, first, again = (torch.cat(_ready(one)).cpu() for one in (work, noisy, noisy))
+    assert torch.equal(first, again)
+    std = torch.tensor(work.std).view(1, -1, 1, 1)
+    noise = (first - plain) * std
+    assert abs(float(noise.std()) - 0.1) < 0.005
+    assert abs(float(noise.mean())) < 0.005

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from throughput.contracts import Batch, Work
+from throughput.contracts import Augmentation, Batch, Work
 from throughput.measure.plausible import implausible
 from throughput.sources import open_source
 from throughput.testing import write_contract_images
@@ -57,3 +58,9 @@ def test_pixels_that_were_not_normalised(work: Work) -> None:
 def test_an_epoch_of_another_size(work: Work) -> None:
     (remark,) = remarks(work, pixels(-2, 2), [0, 1, 2, 0], samples=7)
     assert "an epoch of this pipeline holds 7 images" in remark
+
+
+def test_noise_that_was_asked_for_is_not_remarked_on(work: Work) -> None:
+    far = pixels(-5.0, 5.5)
+    assert remarks(work, far, [0, 1, 2, 0])
+    assert remarks(replace(work, augmentation=Augmentation(noise=0.2)), far, [0, 1, 2, 0]) == []

@@ -8,7 +8,8 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.certificate.coordinates import Coordinates, Planes
+from throughput.canonical import SQUARE_SHARE
+from throughput.certificate.coordinates import Coordinates, Planes, grey_extremes
 from throughput.certificate.values import (
     check_moment,
     check_order_of_channels,
@@ -24,7 +25,6 @@ FLAT_LIMIT = 2.0
 """In grey levels, of a flat channel against its code: half the distance between two codes."""
 ROUGH_LIMIT = 2.5
 """In grey levels, of what a plane leaves over of a crop; JPEG and rounding leave 0.6."""
-_GREY_EXTREMES = (16.0, 239.0)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Calibration:
 def calibrate(planes: Planes, images: list[Coordinates], work: Work) -> Calibration:
     """Judge channels, scale and content by the flat channels of all crops, one for each of ``images``."""
     if work.channels == 1:
-        return _calibrate_grey(planes, work)
+        return _calibrate_grey(planes, images, work)
     flat, across, down = (
         np.array([getattr(image, name) for image in images]) for name in ("flat", "across", "down")
     )
@@ -158,15 +158,16 @@ def _strangers(wrong: int, count: int) -> Calibration:
     return Calibration((0, 1, 2), np.ones(3), np.zeros(3), none, (check,), usable=False)
 
 
-def _calibrate_grey(planes: Planes, work: Work) -> Calibration:
+def _calibrate_grey(planes: Planes, images: list[Coordinates], work: Work) -> Calibration:
     """In grey there is no flat channel: only the span of all crops' levels is known."""
     reach = (np.abs(planes.across) + np.abs(planes.down))[:, 0] / 2
     corner = planes.centre[:, 0] + planes.square[:, 0] / 4
     low, high = float((corner - reach).min()), float((corner + reach).max())
-    gain = (high - low) / (_GREY_EXTREMES[1] - _GREY_EXTREMES[0])
-    offset = low - gain * _GREY_EXTREMES[0]
+    extremes = grey_extremes(images, SQUARE_SHARE if work.augmentation.crop == "centre" else None)
+    gain = (high - low) / (extremes[1] - extremes[0])
+    offset = low - gain * extremes[0]
     how = explain_scale(np.array([gain]), np.array([offset]), work.mean, work.std)
-    check = check_range("train.range", (low, high), _GREY_EXTREMES, how)
+    check = check_range("train.range", (low, high), extremes, how)
     own = planes.roughness[:, 0] <= ROUGH_LIMIT
     checks = (check, _content(np.ones_like(own), own)) if check.ok else (check,)
     return Calibration((0,), np.ones(1), np.zeros(1), own, checks, usable=check.ok)

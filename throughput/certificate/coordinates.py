@@ -11,6 +11,7 @@ bent; a margin is left out of the fit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,6 +83,24 @@ def _ramp(length: int) -> NDArray[np.float64]:
 
 def _grey_ramp(width: int) -> tuple[float, float]:
     return float(_LOWEST), (_HIGHEST - _LOWEST - _GREY_SQUARE) / (width - 1)
+
+
+def grey_extremes(images: Iterable[Coordinates], share: float | None) -> tuple[float, float]:
+    """The darkest and the brightest level that crops of grey images show, if crops reach into every corner.
+
+    share: of the shorter side, of crops that are squares in the middle.
+    """
+    lows, highs = [], []
+    for image in set(images):
+        start, step = _grey_ramp(image.width)
+        shorter = min(image.width, image.height)
+        across, down = (
+            0.0 if share is None else (length - share * shorter) / 2 for length in (image.width, image.height)
+        )
+        top, bottom = down / (image.height - 1), (image.height - 1 - down) / (image.height - 1)
+        lows.append(start + step * across + _GREY_SQUARE * top**2)
+        highs.append(start + step * (image.width - 1 - across) + _GREY_SQUARE * bottom**2)
+    return min(lows), max(highs)
 
 
 class Planes(NamedTuple):

@@ -33,10 +33,10 @@ class UnknownIdsError(Exception):
 
 @dataclass
 class Epoch:
-    """ids, labels: (M,) int64 in the order in which they came, without filler."""
+    """ids: (M,) int64 in the order in which they came, without filler. labels: theirs, as in a batch."""
 
     ids: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float32]
 
 
 @dataclass
@@ -89,7 +89,7 @@ def _deliver(
         batches = watched.epoch if look is None else Feed(watched, prepared.work).epoch
         for index in epochs:
             ids: list[NDArray[np.int64]] = []
-            labels: list[NDArray[np.int64]] = []
+            labels: list[NDArray[Any]] = [work.source.labels[:0]]
             came = 0
             for batch in batches(index):
                 batch_ids = batch.ids.numpy()
@@ -107,7 +107,7 @@ def _deliver(
                 if came > patience:
                     break
             nothing = np.empty(0, np.int64)
-            delivery.epochs.append(Epoch(np.concatenate([nothing, *ids]), np.concatenate([nothing, *labels])))
+            delivery.epochs.append(Epoch(np.concatenate([nothing, *ids]), np.concatenate(labels)))
     return delivery
 
 
@@ -123,7 +123,7 @@ class _Watched(Loader):
     def epoch(self, index: int) -> Iterator[Batch]:
         for batch in self._loader.epoch(index):
             images, labels, ids = batch
-            _require_types(images, labels, ids)
+            _require_types(images, labels, ids, "int64" if self._work.source.classes else "float32")
             _require_shapes(images, labels, ids, self._work)
             if (ids == UNKNOWN_ID).any():
                 raise UnknownIdsError
@@ -136,7 +136,7 @@ def _require_dtype(ready: torch.Tensor, work: Work) -> None:
         raise BrokenError("dtype", f"ready images are {_name(ready)}, not {work.compute_dtype}")
 
 
-def _require_types(images: Any, labels: Any, ids: Any) -> None:
+def _require_types(images: Any, labels: Any, ids: Any, wanted_labels: str) -> None:
     for name, value in (("images", images), ("labels", labels), ("ids", ids)):
         if not isinstance(value, torch.Tensor):
             raise BrokenError("dtype", f"{name} are a {type(value).__name__}, not a torch.Tensor")
@@ -144,8 +144,8 @@ def _require_types(images: Any, labels: Any, ids: Any) -> None:
         raise BrokenError(
             "dtype", f"images are {_name(images)}: they must be uint8 (0..255) or floating and normalised"
         )
-    if labels.dtype != torch.int64:
-        raise BrokenError("dtype", f"labels are {_name(labels)}, not int64")
+    if _name(labels) != wanted_labels:
+        raise BrokenError("dtype", f"labels are {_name(labels)}, not {wanted_labels}")
     if ids.dtype != torch.int64 or ids.device.type != "cpu":
         raise BrokenError("dtype", f"ids are {_name(ids)} on {ids.device}: they must be int64 on the host")
 
@@ -158,7 +158,7 @@ def _require_shapes(images: torch.Tensor, labels: torch.Tensor, ids: torch.Tenso
         if len(shape) == 4 and shape[2:] != (size, size) and shape[1] == work.channels:
             words = f"images come {shape[3]} x {shape[2]} pixels large in place of {size} x {size}"
         raise BrokenError("shape", words)
-    if tuple(labels.shape) != (len(ids),):
+    if tuple(labels.shape) != (len(ids), *work.source.labels.shape[1:]):
         raise BrokenError("shape", f"labels come as {_by(tuple(labels.shape))} for {len(ids)} images")
 
 

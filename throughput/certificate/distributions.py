@@ -1,4 +1,4 @@
-"""Train crops against torchvision's RandomResizedCrop: are they drawn from the same distributions?
+"""Train crops against torchvision's: are they drawn from the same distributions?
 
 Each comparison may be wrong with probability ALPHA, of which ``crops.py`` does the sum.
 """
@@ -28,6 +28,8 @@ _LARGE_SHARES = (0.025, 0.05, 0.11)
 """Where the tails of the area begin: shares of its range from its lower, and from its upper end."""
 _ASPECT_SHARE = 0.07
 """Likewise of the aspect's range in its logarithm, at either end."""
+_MISREAD = {3: (0.0, 1.0), 1: (1.0, 3.0)}
+"""By channels, in pixels: how far off half of all edges may be read at most, and 95 % of them."""
 
 
 def crop_checks(crops: Crops, work: Work) -> list[Check]:
@@ -45,6 +47,12 @@ def crop_checks(crops: Crops, work: Work) -> list[Check]:
         np.random.default_rng(seed).random(len(crops.ids)) < work.augmentation.flip,
     )
     flip = _check_flip(crops, work.augmentation.flip)
+    epochs = check_epochs(crops, theirs, work.augmentation.flip if flip.ok else None)
+    if work.augmentation.crop in ("centre", "none"):
+        return [_check_boxes(crops, theirs, work.channels, slice(0, 4)), flip, epochs]
+    if work.augmentation.crop == "random":
+        size = _check_boxes(crops, theirs, work.channels, slice(2, 4))
+        return [size, *_check_positions(crops, theirs), flip, epochs, check_workers(crops, theirs)]
     return [
         _check_area(crops, theirs),
         _check_smallest(crops, theirs, work.augmentation),
@@ -53,9 +61,25 @@ def crop_checks(crops: Crops, work: Work) -> list[Check]:
         _check_extreme_aspects(crops, theirs, work.augmentation),
         *_check_positions(crops, theirs),
         flip,
-        check_epochs(crops, theirs, work.augmentation.flip if flip.ok else None),
+        epochs,
         check_workers(crops, theirs),
     ]
+
+
+def _check_boxes(ours: Crops, theirs: Crops, channels: int, edges: slice) -> Check:
+    """Left, top, width and height, or some of them, of crops that leave them nothing to chance."""
+    off = (ours.boxes - theirs.boxes)[:, edges]
+    names = ("left edge", "upper edge", "width", "height")[edges]
+    most, most_of_nearly_all = _MISREAD[channels]
+    middle = np.abs(np.median(off, axis=0))
+    spread = np.percentile(np.abs(off), 95, axis=0)
+    worst = int((middle + spread).argmax())
+    words = (
+        f"the crops' {names[worst]} is {np.median(off[:, worst]):+.0f} px off torchvision's as a rule, "
+        f"{spread[worst]:.0f} px or less in 95 % of them"
+    )
+    ok = bool((middle <= most).all() and (spread <= most_of_nearly_all).all())
+    return Check("train.boxes", ok, words, float(spread[worst]), most_of_nearly_all)
 
 
 def _check_area(ours: Crops, theirs: Crops) -> Check:

@@ -66,7 +66,7 @@ def held_out_checks(
     factory: LoaderFactory, options: Any, work: Work, own: OwnImages, limits: PixelLimits
 ) -> list[Check]:
     """All val checks. Raises BrokenError and UnknownIdsError."""
-    size, channels, source = work.image_size, work.channels, work.source
+    size, channels, source, whole = work.image_size, work.channels, work.source, not work.centred
     photos = PixelComparison(channels)
     turned: list[bool] = []
     coordinates: list[tuple[int, torch.Tensor, torch.Tensor]] = []
@@ -79,14 +79,15 @@ def held_out_checks(
                 continue
             one = own.images[sample]
             image = decode(source.read(sample), channels)
-            wanted = held_out_pixels(image, size)
+            wanted = held_out_pixels(image, size, whole=whole)
             if one.kind == "coordinates":
                 theirs = torch.from_numpy(wanted.copy()).permute(2, 0, 1) / 255
                 coordinates.append((sample, ready.float().cpu().clone(), (theirs - shift) / scale))
                 continue
             if one.orientation != 1:
-                upright = held_out_pixels(decode(source.read(sample), channels, turned=True), size)
-                turned.append(likeness(levels, upright) > max(0.9, likeness(levels, wanted) + 0.1))
+                upright = decode(source.read(sample), channels, turned=True)
+                upright_pixels = held_out_pixels(upright, size, whole=whole)
+                turned.append(likeness(levels, upright_pixels) > max(0.9, likeness(levels, wanted) + 0.1))
                 if turned[-1]:
                     continue
             photos.add(sample, levels, wanted)
@@ -165,7 +166,7 @@ def _likeliest_way(photos: PixelComparison, work: Work, read: Callable[[int], by
         sample, delivered, wanted = photos.worst
         image = decode(read(sample), work.channels)
         candidates = {
-            f"a resize with {way}": held_out_pixels(image, work.image_size, way)
+            f"a resize with {way}": held_out_pixels(image, work.image_size, way, whole=not work.centred)
             for way in ("no antialiasing", "nearest", "bicubic", "box", "lanczos", "hamming")
         }
         candidates["the mirror image"] = wanted[:, ::-1]
@@ -218,7 +219,8 @@ def _check_crop(
         "lower edge": float(np.median((ours.top + ours.height - theirs.top - theirs.height) * down)),
     }
     edge = max(offsets, key=lambda name: abs(offsets[name]))
-    words = f"the centre crop's {edge} lies {offsets[edge]:+.2f} px from the reference's"
+    crop = "centre crop" if work.centred else "image"
+    words = f"the {crop}'s {edge} lies {offsets[edge]:+.2f} px from the reference's"
     if ours.mirror.any() or ours.upside_down.any():
         return Check("val.crop", False, "the held-out images come mirrored or upside down")
     return Check("val.crop", abs(offsets[edge]) <= CROP_LIMIT, words, abs(offsets[edge]), CROP_LIMIT)
@@ -243,7 +245,8 @@ def data_checks(
         wanted = wanted[: max(0, most_images - len(images.ids))]
         for place, levels in zip(wanted, to_levels(ready[wanted], work), strict=True):
             image = decode(source.read(int(ids[place])), work.channels)
-            images.add(int(ids[place]), levels, held_out_pixels(image, work.image_size))
+            wanted_pixels = held_out_pixels(image, work.image_size, whole=not work.centred)
+            images.add(int(ids[place]), levels, wanted_pixels)
 
     delivery = deliver(
         factory,

@@ -81,7 +81,7 @@ def _digest(factory: LoaderFactory, name: str, options: Any, work: Work, *, data
         "mean": work.mean,
         "std": work.std,
         "seed": work.seed,
-        "data": work.source.fingerprint if data else None,
+        "data": [work.source.fingerprint, _digest_of_ids(work)] if data else None,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "libjpeg_turbo": libjpeg_turbo_version(),
@@ -94,6 +94,11 @@ def _digest(factory: LoaderFactory, name: str, options: Any, work: Work, *, data
         depends_on["gpu"] = torch.cuda.get_device_name(work.device)
     text = json.dumps(depends_on, sort_keys=True, default=repr)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _digest_of_ids(work: Work) -> str:
+    """Of the held-out ids: the same images may be split otherwise."""
+    return hashlib.blake2b(work.source.ids("val").tobytes(), digest_size=16).hexdigest()
 
 
 def _loader_versions(factory: LoaderFactory) -> dict[str, str]:

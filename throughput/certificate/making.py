@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from throughput.certificate.augmenting import augmentation_checks
 from throughput.certificate.coordinates import SMALLEST_SIZE
 from throughput.certificate.delivery import BrokenError, UnknownIdsError, deliver
 from throughput.certificate.heldout import data_checks, held_out_checks, limits_for
@@ -28,8 +29,8 @@ FEWEST_WORKERS, MOST_WORKERS = 2, 4
 MOST_DATA_IMAGES = 64
 
 _GREY = (
-    "grey work: whether train crops hold their own image's pixels, their exact scale and their antialiasing "
-    "were not looked at"
+    "grey work: whether train crops hold their own image's pixels, their exact scale, their antialiasing and "
+    "the angles that they are turned by were not looked at"
 )
 
 
@@ -62,12 +63,24 @@ def make_certificate(
         world_size=1,
     )
     limits = limits_for(factory.decode(work, options))
+    # Boxes are read off crops that are neither turned nor noisy: what is added to them is looked at apart.
+    plain = replace(own, augmentation=replace(own.augmentation, rotation_degrees=0.0, noise=0.0))
     held_out = replace(own, source=mixed.source, split="val")
     over_steady = replace(own, source=steady.source, image_size=min(own.image_size, STEADY_SIZE))
     stages: list[tuple[str, str, Callable[[], list[Check]]]] = [
         ("val", "held-out pixels", lambda: held_out_checks(factory, options, held_out, mixed, limits)),
         ("val", "batches as the model takes them", lambda: _check_ready(factory, options, held_out, work)),
-        ("train", "train crops", lambda: train_checks(factory, options, own, steady, mixed, limits)),
+        ("train", "train crops", lambda: train_checks(factory, options, plain, steady, mixed, limits)),
+        (
+            "train",
+            "angles and noise",
+            # What they are read off must be sound.
+            lambda: (
+                augmentation_checks(factory, options, own, steady)
+                if all(check.ok for check in checks if check.name.startswith("train."))
+                else []
+            ),
+        ),
     ]
     if factory.shares_ranks or work.world_size > 1:
         held_out_steady = replace(over_steady, split="val")

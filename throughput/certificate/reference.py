@@ -27,14 +27,15 @@ def decode(encoded: bytes, channels: int, *, turned: bool = False) -> Image.Imag
         return image.convert("RGB" if channels == 3 else "L")
 
 
-def held_out_pixels(image: Image.Image, size: int, way: str = "bilinear") -> Pixels:
+def held_out_pixels(image: Image.Image, size: int, way: str = "bilinear", *, whole: bool = False) -> Pixels:
     """Resize(size * 8/7) and CenterCrop(size) of a decoded image by torchvision: (size, size, C) uint8.
 
+    whole: Resize((size, size)) in place of that.
     way: the interpolation, or ``no antialiasing``, to find out what a loader does instead.
     """
     from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-    shorter = round(size * 8 / 7)
+    shorter = (size, size) if whole else round(size * 8 / 7)
     if way == "no antialiasing":
         import torch
 
@@ -74,12 +75,25 @@ def as_array(image: Image.Image) -> Pixels:
 
 
 def draw_crops(sizes: NDArray[np.int64], augmentation: Augmentation, seed: int) -> NDArray[np.int64]:
-    """Boxes (left, top, width, height) by torchvision's own RandomResizedCrop: (N, 4) for ``sizes`` (N, 2).
+    """Boxes (left, top, width, height) by torchvision's own transforms: (N, 4) for ``sizes`` (N, 2).
 
     ``sizes`` are (width, height) in pixels. The global random state is left as it was.
     """
     import torch
-    from torchvision.transforms import RandomResizedCrop
+    from torchvision.transforms import RandomCrop, RandomResizedCrop
+
+    def draw(image: torch.Tensor, width: int, height: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width."""
+        side = round(min(width, height) * 7 / 8)
+        match augmentation.crop:
+            case "resized":
+                return RandomResizedCrop.get_params(image, scale, ratio)  # type: ignore[no-any-return] # untyped
+            case "random":
+                return RandomCrop.get_params(image, (side, side))  # type: ignore[no-any-return] # untyped
+            case "centre":  # as center_crop places it
+                return round((height - side) / 2.0), round((width - side) / 2.0), side, side
+            case "none":
+                return 0, 0, height, width
 
     images: dict[tuple[int, int], Any] = {}
     boxes = np.empty((len(sizes), 4), np.int64)
@@ -89,6 +103,6 @@ def draw_crops(sizes: NDArray[np.int64], augmentation: Augmentation, seed: int) 
         for place, (width, height) in enumerate(sizes.tolist()):
             # Only its size is looked at: one number stands for all pixels.
             image = images.setdefault((width, height), torch.zeros(1).expand(3, height, width))
-            top, left, tall, wide = RandomResizedCrop.get_params(image, scale, ratio)
+            top, left, tall, wide = draw(image, width, height)
             boxes[place] = left, top, wide, tall
     return boxes

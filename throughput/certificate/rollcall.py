@@ -55,7 +55,8 @@ def _faults_in_words(source: Source, expected: Ids, came: Ids, *, complete: bool
 
 def _which(source: Source, expected: Ids, missing: Ids) -> str:
     """What the missing ids have in common."""
-    labels, held = source.labels, np.unique(source.labels[missing])
+    labels = source.labels if source.classes else np.zeros(len(source.labels), np.int64)
+    held = np.unique(labels[missing])
     whole = [
         label
         for label in held
@@ -73,9 +74,11 @@ def check_labels(name: str, source: Source, epochs: Sequence[Epoch]) -> Check:
     ids, labels = (np.concatenate([getattr(epoch, part) for epoch in epochs]) for part in ("ids", "labels"))
     known = (ids >= 0) & (ids < len(source.labels))
     true, labels = source.labels[ids[known]], labels[known]
-    wrong = int((true != labels).sum())
+    wrong = int((true != labels).reshape(len(true), -1).any(1).sum()) if len(true) else 0
     words = "each id comes with its own label"
-    if wrong:
+    if wrong and not source.classes:
+        words = f"{wrong} of {len(labels)} targets are wrong"
+    elif wrong:
         words = f"{wrong} of {len(labels)} labels are wrong{_pattern(true, labels, len(source.classes))}"
     return Check(name, wrong == 0, words, float(wrong), 0.0)
 

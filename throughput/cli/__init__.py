@@ -20,7 +20,19 @@ COMMANDS = {
     "certify": ("throughput.cli.certify", "Prove that loaders do the same work, or name what differs."),
     "list": ("throughput.cli.list", "List loaders, models and reports, and what each of them needs."),
     "doctor": ("throughput.cli.doctor", "Look this machine over, and name a cure for each problem."),
+    "train": ("throughput.cli.train", "Train a model, fed by any loader, and judge it on held-out images."),
+    "evaluate": (
+        "throughput.cli.evaluate",
+        "Judge trained models on held-out images, each and all together.",
+    ),
+    "predict": ("throughput.cli.predict", "Tell what a trained model sees in images."),
+    "features": ("throughput.cli.features", "Write what a model makes of every image, as an array."),
+    "prune": (
+        "throughput.cli.prune",
+        "Set most weights of a trained model to zero, and tell what that does.",
+    ),
     "pack": ("throughput.cli.pack", "Write any source as WebDataset tar shards."),
+    "stats": ("throughput.cli.stats", "Compute the mean and standard deviation of a data set's pixels."),
     "synth": ("throughput.cli.synth", "Write photo-like JPEGs as a folder of class folders."),
 }
 """Name -> module that holds ``command``, and the line that ``--help`` shows without importing it."""

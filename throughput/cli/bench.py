@@ -11,8 +11,9 @@ import click
 from throughput.cli import INTERRUPTED
 from throughput.cli.output import require_writable
 from throughput.cli.shared_options import (
-    allow_pipe_option,
-    label_field_option,
+    augmentation_options,
+    chosen_augmentation,
+    data_options,
     opt_option,
     precision_option,
     size_option,
@@ -32,7 +33,8 @@ FAULT_FOUND = 1
 @click.option(
     "--data",
     metavar="PATH",
-    help="Class folders, tar shards, or a pattern of shards. [default: photos made for the purpose]",
+    help="Class folders, tar shards, a pattern of shards, or an array (.npy) with its --labels. "
+    "[default: photos made for the purpose]",
 )
 @click.option(
     "--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]"
@@ -99,8 +101,8 @@ FAULT_FOUND = 1
     metavar="N",
     help="Tell how long an epoch of so many images takes.",
 )
-@label_field_option
-@allow_pipe_option
+@data_options
+@augmentation_options
 @click.option(
     "--json",
     "json_path",
@@ -130,8 +132,17 @@ def command(
     strict: bool,
     check_prediction: bool,
     project_images: int,
+    labels: Path | None,
+    split_fraction: float | None,
     label_field: str | None,
     allow_pipe: bool,
+    crop: str,
+    flip: float,
+    rotate: float,
+    noise: float,
+    channels: int | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     json_path: Path | None,
 ) -> int:
     """Measure loaders: alone, the model alone, and both together; then the accuracy on held-out images.
@@ -148,6 +159,7 @@ def command(
     if strict and no_certificate:
         raise OptionError("--strict asks for certificates, and --no-certificate leaves them out: choose one")
     names = chosen_loaders(loader)
+    augmentation = chosen_augmentation(crop=crop, flip=flip, rotate=rotate, noise=noise)
     finished: list[Results] = []
     interrupted = False
     try:
@@ -175,6 +187,12 @@ def command(
                 project_images=project_images,
                 label_field=label_field,
                 allow_pipe=allow_pipe,
+                labels=labels,
+                split_fraction=split_fraction,
+                augmentation=augmentation,
+                channels=channels,
+                mean=mean,
+                std=std,
                 progress=progress,
                 on_results=finished.append,
             )

@@ -11,8 +11,9 @@ import click
 
 from throughput.cli.output import require_writable
 from throughput.cli.shared_options import (
-    allow_pipe_option,
-    label_field_option,
+    augmentation_options,
+    chosen_augmentation,
+    data_options,
     opt_option,
     precision_option,
     size_option,
@@ -33,7 +34,8 @@ _FAILED = 1
 @click.option(
     "--data",
     metavar="PATH",
-    help="Look at your own held-out images as well: class folders, tar shards, or a pattern of shards.",
+    help="Look at your own held-out images as well: class folders, tar shards, a pattern of shards, or an "
+    "array (.npy) with its --labels.",
 )
 @click.option("--batch", type=int, metavar="N", help="Images in a batch, 64 at most. [default: 64]")
 @size_option
@@ -56,8 +58,8 @@ _FAILED = 1
     "--seed", type=int, default=0, show_default=True, metavar="N", help="Of the order and the crops."
 )
 @opt_option
-@label_field_option
-@allow_pipe_option
+@data_options
+@augmentation_options
 @click.option("--recertify", is_flag=True, help="Look again, whatever an earlier run has found.")
 @click.option("--strict", is_flag=True, help="Exit with 1 unless every loader is comparable.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell of every check, with its value and limit.")
@@ -79,8 +81,17 @@ def command(
     device: str,
     seed: int,
     assignments: tuple[str, ...],
+    labels: Path | None,
+    split_fraction: float | None,
     label_field: str | None,
     allow_pipe: bool,
+    crop: str,
+    flip: float,
+    rotate: float,
+    noise: float,
+    channels: int | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     recertify: bool,
     strict: bool,
     verbose: bool,
@@ -98,6 +109,7 @@ def command(
 
     require_writable(json_path)
     names = chosen_loaders(loader)
+    augmentation = chosen_augmentation(crop=crop, flip=flip, rotate=rotate, noise=noise)
     with progress_bar() as progress:
         certificates = certify(
             names,
@@ -112,6 +124,12 @@ def command(
             recertify=recertify,
             label_field=label_field,
             allow_pipe=allow_pipe,
+            labels=labels,
+            split_fraction=split_fraction,
+            augmentation=augmentation,
+            channels=channels,
+            mean=mean,
+            std=std,
             progress=progress,
         )
     _tell(certificates, verbose=verbose)

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import click
 
+from throughput.cli.shared_options import labels_option, split_fraction_option
+
 
 @click.command("pack")
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--label-field", metavar="FIELD", help="Field of .json members that holds the label.")
 @click.option("--allow-pipe", is_flag=True, help="Run the shell command of a pipe: source.")
+@labels_option
+@split_fraction_option
 @click.option("--samples-per-shard", type=click.IntRange(min=1), metavar="N", help="Samples in each shard.")
 @click.option(
     "--shard-mb",
@@ -37,6 +41,8 @@ def command(
     *,
     label_field: str | None,
     allow_pipe: bool,
+    labels: Path | None,
+    split_fraction: float | None,
     samples_per_shard: int | None,
     shard_mb: float,
     restart: bool,
@@ -44,10 +50,11 @@ def command(
 ) -> None:
     """Write the images of SOURCE to WebDataset tar shards in the folder OUT.
 
-    SOURCE is a folder of class folders, or other shards. The encoded bytes stay as they are, the shards
-    are shuffled, and ids, labels and splits are those of SOURCE. Called again, it goes on where it was
-    stopped. With --restart, JPEGs are coded anew with the same coefficients, and so the same pixels, about
-    as many bytes, and restart markers; what cannot be, stays as it is, and is counted.
+    SOURCE is a folder of class folders, other shards, or an array of images (.npy) with its --labels. The
+    encoded bytes stay as they are (an array's images become PGM or PPM), the shards are shuffled, and ids,
+    labels and splits are those of SOURCE. Called again, it goes on where it was stopped. With --restart,
+    JPEGs are coded anew with the same coefficients, and so the same pixels, about as many bytes, and restart
+    markers; what cannot be, stays as it is, and is counted.
     """
     from throughput.cli.progress import progress_bar
     from throughput.errors import OptionError
@@ -58,7 +65,14 @@ def command(
         raise OptionError("--growth is of no use without --restart")
     share = MOST_GROWTH if growth is None else growth / 100
     with progress_bar() as progress:
-        opened = open_source(source, label_field=label_field, allow_pipe=allow_pipe, progress=progress)
+        opened = open_source(
+            source,
+            label_field=label_field,
+            allow_pipe=allow_pipe,
+            labels=labels,
+            split_fraction=split_fraction,
+            progress=progress,
+        )
         packed = pack(
             opened,
             out,

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import click
+
+if TYPE_CHECKING:
+    from throughput.contracts import Augmentation
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 size_option = click.option(
     "--size", type=int, default=224, show_default=True, metavar="N", help="Side of the crops, in pixels."
@@ -27,3 +36,102 @@ label_field_option = click.option(
 allow_pipe_option = click.option(
     "--allow-pipe", is_flag=True, help="Run the command of a pipe: source, in a shell."
 )
+labels_option = click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npy",
+    help="The labels of an array of images: whole numbers, names, or floats to be predicted.",
+)
+split_fraction_option = click.option(
+    "--split-fraction",
+    type=float,
+    metavar="SHARE",
+    help="Share of each class that is held out, of images that bring no split. "
+    "[default: 0.2 of arrays, else 0.1]",
+)
+
+
+def data_options(command: _Command) -> _Command:
+    """``--labels``, ``--split-fraction``, ``--label-field`` and ``--allow-pipe``: parameters of those names.
+
+    Hand them on by name to ``choose_source``, or to what takes them from there.
+    """
+    for option in (allow_pipe_option, label_field_option, split_fraction_option, labels_option):
+        command = option(command)
+    return command
+
+
+def _numbers(context: click.Context, option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    """``0.5`` or ``0.5,0.4,0.3`` as numbers."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no number, nor numbers with commas between them", context, option
+        ) from None
+
+
+_AUGMENTATION_OPTIONS = (
+    click.option(
+        "--crop",
+        default="resized",
+        show_default=True,
+        metavar="resized|random|centre|none",
+        help="Train crops: RandomResizedCrop; a square of 7/8 of the shorter side, at random or in the "
+        "centre; or the whole image, held-out ones too.",
+    ),
+    click.option(
+        "--flip",
+        type=float,
+        default=0.5,
+        show_default=True,
+        metavar="P",
+        help="Probability of a mirror image in train.",
+    ),
+    click.option(
+        "--rotate",
+        type=float,
+        default=0.0,
+        show_default=True,
+        metavar="DEGREES",
+        help="Turn train images by up to so much either way.",
+    ),
+    click.option(
+        "--noise",
+        type=float,
+        default=0.0,
+        show_default=True,
+        metavar="STD",
+        help="Add Gaussian noise to train images; black is 0, white 1.",
+    ),
+    click.option(
+        "--channels", type=int, metavar="1|3", help="Grey or RGB. [default: 3, or those of the array]"
+    ),
+    click.option(
+        "--mean",
+        callback=_numbers,
+        metavar="M[,M,M]",
+        help="Taken off each channel, in 0..1. [default: ImageNet's; `throughput stats` tells your own]",
+    ),
+    click.option("--std", callback=_numbers, metavar="S[,S,S]", help="Each channel is divided by it."),
+)
+
+
+def augmentation_options(command: _Command) -> _Command:
+    """``--crop``, ``--flip``, ``--rotate`` and ``--noise``, for ``chosen_augmentation``, and how to scale:
+
+    ``--channels``, ``--mean`` and ``--std``, to hand on by name to ``choose_work``.
+    """
+    for option in reversed(_AUGMENTATION_OPTIONS):
+        command = option(command)
+    return command
+
+
+def chosen_augmentation(*, crop: str, flip: float, rotate: float, noise: float) -> Augmentation:
+    """The augmentation of the options of ``augmentation_options``. Raises OptionError."""
+    from throughput.contracts import Augmentation
+
+    # Augmentation checks the name of the crop.
+    return Augmentation(crop=crop, flip=flip, rotation_degrees=rotate, noise=noise)  # type: ignore[arg-type]

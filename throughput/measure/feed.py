@@ -1,6 +1,7 @@
 """From a loader's batch to a ready one: on the device, normalised, channels_last, in the compute dtype.
 
-Whatever a loader left undone is done here, and the time counts as the loader's. A loader may therefore
+Whatever a loader left undone is done here, and the time counts as the loader's; what the augmentation asks
+for beyond the crop and the mirror is done here for every loader (``augment.py``). A loader may therefore
 ship uint8 (a quarter of float32's bytes over the bus) and is still compared fairly with one that
 normalises by itself.
 """
@@ -11,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from throughput.contracts import Batch, Loader, Work
 from throughput.errors import LoaderError
+from throughput.measure.augment import augment, is_augmented
 from throughput.memory import ReusedMemory
 
 
@@ -24,7 +28,7 @@ class Feed:
     def __init__(self, loader: Loader, work: Work) -> None:
         self.samples_per_epoch = loader.samples_per_epoch
         self._loader = loader
-        self._finish = finisher(work)
+        self._finish = finisher(work, finished=loader.finished)
 
     def epoch(self, index: int) -> Iterator[Batch]:
         """Yield the ready batches of an epoch.
@@ -34,12 +38,14 @@ class Feed:
         waits for them. Raises LoaderError for a batch of a shape that the work does not ask for.
         """
         batches = self._loader.epoch(index)
+        came = 0
         while True:
             with self._finish.stream():
                 batch = next(batches, None)
                 if batch is None:
                     return
-                ready = self._finish(batch)
+                ready = self._finish(batch, index, came)
+            came += len(batch.ids)
             self._finish.hand_over(ready)
             yield ready
 
@@ -50,17 +56,38 @@ class Finisher(Protocol):
     def stream(self) -> AbstractContextManager[object]:
         """Where the loader's device work and the finishing run."""
 
-    def __call__(self, batch: Batch) -> Batch:
-        """Finish a batch."""
+    def __call__(self, batch: Batch, epoch: int = 0, came: int = 0) -> Batch:
+        """Finish a batch of ``epoch``, in which ``came`` samples came before."""
 
     def hand_over(self, ready: Batch) -> None:
         """Order the caller's device work behind the finishing."""
 
 
-def finisher(work: Work) -> Finisher:
-    """The finishing that makes any loader's batches ready for this work."""
+def finisher(work: Work, *, finished: bool = False) -> Finisher:
+    """The finishing that makes any loader's batches ready for this work, or keeps ``finished`` ones so."""
     device = torch.device(work.device)
-    return _CudaFinish(work, device) if device.type == "cuda" else _HostFinish(work)
+    augmenting = None if finished or not is_augmented(work) else _Augmenting(work)
+    return _CudaFinish(work, device, augmenting) if device.type == "cuda" else _HostFinish(work, augmenting)
+
+
+class _Augmenting:
+    """Turning and noise, between what the loader made and the normalising."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._mean, self._std = (torch.tensor(values).view(1, -1, 1, 1) for values in (work.mean, work.std))
+
+    def __call__(self, batch: Batch, images: torch.Tensor, epoch: int, came: int) -> torch.Tensor:
+        """Normalised float32 images, (N, C, S, S), of uint8 ones or of normalised floating ones."""
+        mean, std = self._mean.to(images.device), self._std.to(images.device)
+        unit = images.float() / 255 if images.dtype == torch.uint8 else images.float() * std + mean
+        return (augment(unit, self._work, epoch, _known_ids(batch, came)) - mean) / std
+
+
+def _known_ids(batch: Batch, came: int) -> NDArray[np.int64]:
+    """The ids, (N,); where none is told, the place in the epoch stands for it."""
+    ids = batch.ids.numpy()
+    return np.where(ids < 0, np.arange(came, came + len(ids)), ids)
 
 
 def _require_shape(batch: Batch, work: Work) -> None:
@@ -92,8 +119,9 @@ class _HostFinish:
     Fresh memory for every batch would cost seven times the arithmetic in page faults.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, augmenting: _Augmenting | None) -> None:
         self._work = work
+        self._augmenting = augmenting
         self._dtype: torch.dtype = getattr(torch, work.compute_dtype)
         scale, shift = _scale_and_shift(work)
         self._scale = scale.repeat(work.image_size).numpy()
@@ -103,9 +131,11 @@ class _HostFinish:
     def stream(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: Batch, epoch: int = 0, came: int = 0) -> Batch:
         _require_shape(batch, self._work)
         images = batch.images
+        if self._augmenting is not None:
+            images = self._augmenting(batch, images, epoch, came)
         if images.dtype == torch.uint8:
             count, channels, height, width = images.shape
             rows = images.permute(0, 2, 3, 1).reshape(count * height, width * channels)
@@ -139,8 +169,9 @@ class _HostFinish:
 class _CudaFinish:
     """Transfer and finishing on a side stream of the device."""
 
-    def __init__(self, work: Work, device: torch.device) -> None:
+    def __init__(self, work: Work, device: torch.device, augmenting: _Augmenting | None) -> None:
         self._work = work
+        self._augmenting = augmenting
         self._device = device
         self._dtype: torch.dtype = getattr(torch, work.compute_dtype)
         scale, shift = _scale_and_shift(work)
@@ -151,7 +182,7 @@ class _CudaFinish:
     def stream(self) -> AbstractContextManager[object]:
         return torch.cuda.stream(self._stream)
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: Batch, epoch: int = 0, came: int = 0) -> Batch:
         _require_shape(batch, self._work)
         images = batch.images
         if images.device.type == "cpu" and not images.is_pinned():
@@ -159,6 +190,8 @@ class _CudaFinish:
             images = images.pin_memory()
         images = images.to(self._device, non_blocking=True)
         labels = batch.labels.to(self._device, non_blocking=True)
+        if self._augmenting is not None:
+            images = self._augmenting(batch, images, epoch, came)
         if images.dtype == torch.uint8:
             images = torch.addcmul(self._shift, images.float(), self._scale)
         images = images.to(self._dtype, memory_format=torch.channels_last)

@@ -8,6 +8,8 @@ from throughput.contracts import Batch, Work
 
 _BEYOND = 1.0
 """Normalised pixels lie within those of black and white; augmentations may reach a little further."""
+_NOISE_DEVIATIONS = 6
+"""So many standard deviations of noise no value of a few batches is beyond."""
 
 
 def implausible(batches: Sequence[Batch], work: Work, samples_per_epoch: int) -> Iterator[str]:
@@ -26,7 +28,8 @@ def implausible(batches: Sequence[Batch], work: Work, samples_per_epoch: int) ->
     black = min(-mean / std for mean, std in zip(work.mean, work.std, strict=True))
     white = max((1 - mean) / std for mean, std in zip(work.mean, work.std, strict=True))
     reach = f"ready pixels reach from {min(pixels):.3g} to {max(pixels):.3g}"
-    if min(pixels) < black - _BEYOND or max(pixels) > white + _BEYOND:
+    beyond = _BEYOND + _NOISE_DEVIATIONS * work.augmentation.noise / min(work.std)
+    if min(pixels) < black - beyond or max(pixels) > white + beyond:
         yield (
             f"{reach}; normalised ones lie within {black:.1f} to {white:.1f}: "
             "divide by 255 before normalising, or yield uint8"

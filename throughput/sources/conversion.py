@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, require_room
-from throughput.contracts import Progress, Source, no_progress
-from throughput.errors import RoomError, SourceError
+from throughput.contracts import Progress, Source, Split, no_progress
+from throughput.errors import RoomError, SampleError, SourceError
 from throughput.sources.manifest import MANIFEST
 from throughput.sources.opening import open_source
 from throughput.sources.pack import pack
 from throughput.sources.shards import ShardSource
+from throughput.sources.splits import parts_of
 
 
 @dataclass(frozen=True)
 class PackedCopy:
-    """source: the shards, with the ids of the original. seconds: 0 where the copy was there already."""
+    """source: the shards, with the ids, labels, classes and split of the original.
+
+    seconds: 0 where the copy was there already.
+    """
 
     source: ShardSource
     seconds: float
@@ -33,11 +41,13 @@ def packed_copy(source: Source, progress: Progress = no_progress, growth: float 
     """
     name = source.fingerprint if growth is None else f"{source.fingerprint}-{growth:g}"
     folder = cache_folder("packed", name)
-    seconds = 0.0 if (folder / MANIFEST).is_file() else _pack(source, folder, growth, progress)
     try:
+        seconds = 0.0 if (folder / MANIFEST).is_file() else _pack(source, folder, growth, progress)
         packed = open_source(folder, progress=progress)
+    except SampleError:
+        raise  # the image is the user's
     except SourceError:
-        # Somebody has damaged the copy. It is ours to make again.
+        # Somebody has damaged the copy, or a packing for another split was stopped. It is ours to make again.
         shutil.rmtree(folder)
         folder.mkdir()
         seconds = _pack(source, folder, growth, progress)
@@ -45,7 +55,46 @@ def packed_copy(source: Source, progress: Progress = no_progress, growth: float 
     if not isinstance(packed, ShardSource):
         raise RoomError(f"{folder} holds something else than packed shards: remove it")
     size_bytes = sum(file.stat().st_size for file in folder.rglob("*.tar"))
-    return PackedCopy(replace(packed, origin=source), seconds, size_bytes, str(folder))
+    # One copy serves however the images are split, and whatever is to be predicted of them.
+    same = replace(
+        packed,
+        origin=source,
+        labels=source.labels,
+        classes=source.classes,
+        parts=parts_of(source),
+        channels=source.channels,
+    )
+    return PackedCopy(same, seconds, size_bytes, str(folder))
+
+
+class _ToPack(Source):
+    """A source as shards can hold it: in train and the rest, with one class where it has targets.
+
+    The fingerprint tells the split too: what was packed for one does not go on for another.
+    """
+
+    def __init__(self, source: Source) -> None:
+        split = hashlib.blake2b(parts_of(source).tobytes(), digest_size=8).hexdigest()
+        self.location, self.fingerprint = source.location, f"{source.fingerprint}-{split}"
+        self.classes: tuple[str, ...] = source.classes or ("",)
+        self.labels = source.labels if source.classes else np.zeros(len(source.labels), np.int64)
+        self._source = source
+
+    def ids(self, split: Split) -> NDArray[np.int64]:
+        train = self._source.ids("train")
+        return train if split == "train" else np.setdiff1d(np.arange(len(self.labels)), train)
+
+    def read(self, sample_id: int) -> bytes:
+        return self._source.read(sample_id)
+
+    def describe(self, sample_id: int) -> str:
+        return self._source.describe(sample_id)
+
+    def encoded_bytes(self) -> int:
+        return self._source.encoded_bytes()
+
+    def files(self) -> tuple[Path, ...]:
+        return self._source.files()
 
 
 def _pack(source: Source, folder: Path, growth: float | None, progress: Progress) -> float:
@@ -65,7 +114,7 @@ def _pack(source: Source, folder: Path, growth: float | None, progress: Progress
     progress(f"packing {needed_bytes / 1e6:,.0f} MB of {source.location} into {folder}", 0, None)
     begin = time.perf_counter()
     try:
-        pack(source, folder, growth=growth, progress=progress)
+        pack(_ToPack(source), folder, growth=growth, progress=progress)
     except RoomError:
         shutil.rmtree(folder, ignore_errors=True)
         raise

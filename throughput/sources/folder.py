@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from throughput.contracts import Progress, Source, Split, no_progress
 from throughput.errors import SampleError, SourceError
 from throughput.sources.names import IMAGE_EXTENSIONS, Names, extension, found_extensions
-from throughput.sources.splits import seeded_validation, split_ids
+from throughput.sources.splits import checked_parts, seeded_validation, split_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class FolderSource(Source):
     root: absolute path of the folder that ``names`` are relative to.
     names: N paths of images.
     sizes: (N,) int64, bytes of each file when the folder was scanned.
-    validation: (N,) bool, True for the val split.
+    parts: (N,) int8, as for ``with_parts``.
     """
 
     location: str
@@ -35,11 +35,15 @@ class FolderSource(Source):
     root: str
     names: Names
     sizes: NDArray[np.int64]
-    validation: NDArray[np.bool_]
+    parts: NDArray[np.int8]
 
     def ids(self, split: Split) -> NDArray[np.int64]:
         """Ids of a split, (M,) int64, ascending."""
-        return split_ids(self.validation, split)
+        return split_ids(self.parts, split)
+
+    def with_parts(self, parts: NDArray[np.int8]) -> FolderSource:
+        """The same images split otherwise."""
+        return replace(self, parts=checked_parts(self, parts))
 
     def path(self, sample_id: int) -> str:
         """The image's file."""
@@ -68,12 +72,16 @@ class FolderSource(Source):
 
 
 def open_folder(
-    location: str, root: Path, splits: Sequence[str], progress: Progress = no_progress
+    location: str,
+    root: Path,
+    splits: Sequence[str],
+    progress: Progress = no_progress,
+    split_fraction: float | None = None,
 ) -> FolderSource:
     """Scan class folders.
 
     splits: the folders below ``root`` that hold class folders: ``("train", "val")``, train first, or
-    one (``""`` for the root itself), which is then split by seed.
+    one (``""`` for the root itself), of which ``split_fraction`` of each class is then held out by seed.
     Raises SourceError for a folder without class folders or images, or one that cannot be listed.
     """
     tops = [root / split for split in splits]
@@ -105,7 +113,8 @@ def open_folder(
             raise SourceError(f"no image of a known type ({_known()}) lies below {tops[part]}")
     label_array = np.array(labels, dtype=np.int64)
     named = len(splits) > 1
-    validation = np.arange(len(found)) >= first_val if named else seeded_validation(label_array)
+    named_parts = np.arange(len(found)) >= first_val
+    validation = named_parts if named else seeded_validation(label_array, split_fraction)
     paths = Names.of(name for name, _ in found)
     sizes = np.array([status.st_size for _, status in found], dtype=np.int64)
     times = np.array([status.st_mtime_ns for _, status in found], dtype=np.int64)
@@ -115,7 +124,7 @@ def open_folder(
     for facts in (paths.blob, paths.ends.tobytes(), sizes.tobytes(), times.tobytes(), validation.tobytes()):
         digest.update(facts)
     return FolderSource(
-        location, classes, label_array, digest.hexdigest(), absolute, paths, sizes, validation
+        location, classes, label_array, digest.hexdigest(), absolute, paths, sizes, validation.astype(np.int8)
     )
 
 

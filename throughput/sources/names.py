@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp")
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "ppm", "pgm")
 """Without the dot, in order of preference where a sample has several."""
 
 
@@ -48,7 +48,8 @@ def extension(name: str) -> str:
 def image_extension(data: bytes) -> str:
     """The usual extension of encoded image bytes, by their first bytes; ``jpg`` for what no type claims.
 
-    Signatures: JPEG ITU-T T.81 (SOI and a marker), PNG ISO/IEC 15948 5.2, WebP RFC 9649, BMP "BM".
+    Signatures: JPEG ITU-T T.81 (SOI and a marker), PNG ISO/IEC 15948 5.2, WebP RFC 9649, BMP "BM", Netpbm's
+    pgm(5) "P5" and ppm(5) "P6".
     """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
@@ -56,6 +57,8 @@ def image_extension(data: bytes) -> str:
         return "webp"
     if data.startswith(b"BM"):
         return "bmp"
+    if data.startswith((b"P5", b"P6")):
+        return "pgm" if data[1:2] == b"5" else "ppm"
     return "jpg"
 
 

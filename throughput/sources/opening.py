@@ -11,7 +11,8 @@ from pathlib import Path
 from braceexpand import braceexpand
 
 from throughput.contracts import Progress, Source, no_progress
-from throughput.errors import SourceError
+from throughput.errors import OptionError, SourceError
+from throughput.sources.arrays import ARRAY_EXTENSION, open_arrays
 from throughput.sources.folder import entries, open_folder
 from throughput.sources.manifest import MANIFEST, UNFINISHED, Manifest, read_manifest
 from throughput.sources.pipe import PIPE, piped_shard
@@ -26,6 +27,8 @@ def open_source(
     *,
     label_field: str | None = None,
     allow_pipe: bool = False,
+    labels: str | Path | None = None,
+    split_fraction: float | None = None,
     progress: Progress = no_progress,
 ) -> Source:
     """Open the images that ``data`` names.
@@ -33,19 +36,30 @@ def open_source(
     data: a folder of class folders, or of ``train/`` and ``val/`` (or ``test/``) with class folders; a
         folder of ``.tar`` shards, or of ``train/`` and ``val/`` (or ``test/``) with shards; one shard; a
         brace pattern such as ``shards-{0000..0009}.tar``; a list of shards (or a string with commas);
-        ``pipe:COMMAND``, whose output is a shard.
+        ``pipe:COMMAND``, whose output is a shard; an array of images, ``.npy``, with its ``labels``.
     label_field: the field of ``.json`` members that holds the label; None: ``.cls`` members, then the
         usual names.
     allow_pipe: run the command of a ``pipe:``, in a shell.
-    Raises SourceError saying what to do; RoomError where a command's output does not fit.
+    labels: the array of an array's labels; nothing else takes one.
+    split_fraction: the share of each class to hold out by seed, of images that bring no split of their own.
+    Raises SourceError saying what to do; OptionError for an option that does not go with the data; RoomError
+    where a command's output does not fit.
     """
     try:
         paths = _named(data)
+        if len(paths) == 1 and paths[0].endswith(ARRAY_EXTENSION) and Path(paths[0]).is_file():
+            return open_arrays(paths[0], labels, split_fraction, progress)
+        if labels is not None:
+            raise OptionError(
+                f"--labels {labels} goes with an array of images (.npy), and {data} brings its own labels"
+            )
         if len(paths) == 1 and Path(paths[0]).is_dir():
-            return _open_folder(paths[0], Path(paths[0]), label_field, progress)
+            return _open_folder(paths[0], Path(paths[0]), label_field, split_fraction, progress)
         location = data if isinstance(data, str) else _listed(paths)
         shards = [_shard(path, allow_pipe) for path in paths]
-        return open_shards(location, shards, label_field=label_field, progress=progress)
+        return open_shards(
+            location, shards, label_field=label_field, progress=progress, split_fraction=split_fraction
+        )
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or data}: {error.strerror}") from error
 
@@ -90,33 +104,48 @@ def _exists(path: Path) -> bool:
         raise
 
 
-def _open_folder(location: str, root: Path, label_field: str | None, progress: Progress) -> Source:
+def _open_folder(
+    location: str, root: Path, label_field: str | None, fraction: float | None, progress: Progress
+) -> Source:
     manifest = read_manifest(root / MANIFEST)
     if manifest is not None:
         _require_listed(root, manifest)
-        return open_packed(location, root, manifest, progress)
+        if manifest.splits == "named":
+            _require_no_fraction(location, fraction)
+        return open_packed(location, root, manifest, progress, fraction)
     if read_manifest(root / UNFINISHED) is not None:
         raise SourceError(
             f"the packing in {root} was not finished: run the same throughput pack command again"
         )
     if shards := _tars(root):
-        return open_shards(location, shards, None, label_field, progress)
+        return open_shards(location, shards, None, label_field, progress, fraction)
     train = root / "train"
     if _tars(train):
-        return _open_split_shards(location, root, label_field, progress)
+        return _open_split_shards(location, root, label_field, fraction, progress)
     if not _has_folders(train):
-        return open_folder(location, root, ("",), progress)
+        return open_folder(location, root, ("",), progress, fraction)
     held_out = next((name for name in ("val", "test") if _has_folders(root / name)), None)
     if held_out is None:
-        return open_folder(location, train, ("",), progress)
+        return open_folder(location, train, ("",), progress, fraction)
+    _require_no_fraction(location, fraction)
     return open_folder(location, root, ("train", held_out), progress)
 
 
-def _open_split_shards(location: str, root: Path, label_field: str | None, progress: Progress) -> Source:
+def _require_no_fraction(location: str, fraction: float | None) -> None:
+    """Raise OptionError where images that bring their own split are to be split otherwise."""
+    if fraction is not None:
+        raise OptionError(f"{location} brings its own split, train and held-out: leave --split-fraction out")
+
+
+def _open_split_shards(
+    location: str, root: Path, label_field: str | None, fraction: float | None, progress: Progress
+) -> Source:
     train = _tars(root / "train")
     held_out = next((shards for name in ("val", "test") if (shards := _tars(root / name))), [])
     validation_from = len(train) if held_out else None
-    return open_shards(location, [*train, *held_out], validation_from, label_field, progress)
+    if held_out:
+        _require_no_fraction(location, fraction)
+    return open_shards(location, [*train, *held_out], validation_from, label_field, progress, fraction)
 
 
 def _require_listed(root: Path, manifest: Manifest) -> None:
@@ -147,7 +176,8 @@ def _shard(path: str, allow_pipe: bool) -> str:
         raise SourceError(f"{path} is a folder: a list may only hold .tar shards; name the folder alone")
     if Path(path).exists():
         raise SourceError(
-            f"{path} is neither a folder nor a .tar shard: name a folder of class folders or shards"
+            f"{path} is neither a folder nor a .tar shard nor an array (.npy): "
+            "name a folder of class folders or shards"
         )
     raise _missing(Path(path))
 

@@ -113,6 +113,11 @@ def pack(
     if growth is not None and not 0 <= growth <= 1:
         raise OptionError(f"growth (--growth) must lie in 0..1 (0..100 %), got {growth}")
     started = time.perf_counter()
+    if not source.classes:
+        raise SourceError(
+            f"{source.location}: the labels are numbers to predict, and shards hold classes; "
+            "train on the arrays themselves"
+        )
     seeded = np.array_equal(source.ids("val"), np.flatnonzero(seeded_validation(source.labels)))
     manifest = Manifest(
         source=Path(source.location).resolve().name,

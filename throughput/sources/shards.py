@@ -18,7 +18,7 @@ from throughput.sources.manifest import Manifest, is_validation, manifest_above
 from throughput.sources.names import Names
 from throughput.sources.scan import key_of
 from throughput.sources.shard_index import SampleRecord, ShardIndexFile, open_shard_index
-from throughput.sources.splits import seeded_validation, split_ids
+from throughput.sources.splits import checked_parts, seeded_validation, split_ids
 
 OPEN_SHARDS = 64
 """Shards that a process keeps open, far below the usual limit of 1,024 files."""
@@ -30,7 +30,7 @@ class ShardSource(Source):
 
     shards: paths. members: N names of image members. shard_of: (N,) int32 index into ``shards``.
     offsets, sizes: (N,) int64, the bytes of the encoded image in its shard.
-    validation: (N,) bool, True for the val split.
+    parts: (N,) int8, as for ``with_parts``.
     origin: the source that these shards are a packed copy of, which is where the user will look.
     growth: the packing's, where it gave the JPEGs restart intervals. indexed: whether an index lies beside
     each shard.
@@ -38,21 +38,26 @@ class ShardSource(Source):
 
     location: str
     classes: tuple[str, ...]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float32]
     fingerprint: str
     shards: tuple[str, ...]
     members: Names
     shard_of: NDArray[np.int32]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    validation: NDArray[np.bool_]
+    parts: NDArray[np.int8]
     origin: Source | None = None
     growth: float | None = None
     indexed: bool = False
+    channels: int = 3
 
     def ids(self, split: Split) -> NDArray[np.int64]:
         """Ids of a split, (M,) int64, ascending."""
-        return split_ids(self.validation, split)
+        return split_ids(self.parts, split)
+
+    def with_parts(self, parts: NDArray[np.int8]) -> ShardSource:
+        """The same images split otherwise."""
+        return replace(self, parts=checked_parts(self, parts))
 
     def shard_ids(self, shard_index: int) -> NDArray[np.int64]:
         """Ids of the samples in a shard, (M,) int64, in the order of the file."""
@@ -146,17 +151,18 @@ def open_shards(
     validation_from: int | None = None,
     label_field: str | None = None,
     progress: Progress = no_progress,
+    split_fraction: float | None = None,
 ) -> ShardSource:
     """Index shards; ids follow their order.
 
-    validation_from: the first shard of the val split; None: held out by seed.
+    validation_from: the first shard of the val split; None: ``split_fraction`` of each class is held out.
     Raises SourceError for a damaged shard, or a sample without image or label.
     """
     shards = [str(Path(shard).absolute()) for shard in shards]
     fingerprint = shards_fingerprint(shards, label_field)
     index = shard_index(shards, label_field, fingerprint, progress)
     if validation_from is None:
-        validation = seeded_validation(index.labels)
+        validation = seeded_validation(index.labels, split_fraction)
     else:
         validation = index.shard_of >= validation_from
     return _source(
@@ -165,10 +171,15 @@ def open_shards(
 
 
 def open_packed(
-    location: str, root: Path, manifest: Manifest, progress: Progress = no_progress
+    location: str,
+    root: Path,
+    manifest: Manifest,
+    progress: Progress = no_progress,
+    split_fraction: float | None = None,
 ) -> ShardSource:
     """Shards that ``pack`` wrote: ids, labels, classes and splits are those of their source.
 
+    split_fraction: held out of each class, where the source brought no split.
     Raises SourceError for a shard that is missing or was altered.
     """
     shards = [str(root.absolute() / shard.name) for shard in manifest.shards]
@@ -190,7 +201,7 @@ def open_packed(
         members, index.shard_of[order], index.offsets[order], index.sizes[order], index.labels[order], ()
     )
     if manifest.splits == "seeded":
-        validation = seeded_validation(ordered.labels)
+        validation = seeded_validation(ordered.labels, split_fraction)
     else:
         held_out = np.array([is_validation(shard.name) for shard in manifest.shards])
         validation = held_out[ordered.shard_of]
@@ -219,7 +230,7 @@ def _source(
         index.shard_of,
         index.offsets,
         index.sizes,
-        validation,
+        validation.astype(np.int8),
     )
 
 

@@ -1,1 +1,1 @@
-"""The training step and what it is judged by."""
+"""Training: its step, the loop around it, what it is judged by, and what is kept of it."""

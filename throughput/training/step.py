@@ -9,66 +9,149 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Module
-from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
 
 from throughput.contracts import Batch, ComputeDtype
-
-LEARNING_RATE = 3e-3
-"""For AdamW without warm-up or schedule: a measurement may end after any number of steps."""
-WEIGHT_DECAY = 0.05
+from throughput.training.averaging import make_average
+from throughput.training.classifier import freeze, train_mode
+from throughput.training.losses import l1_penalty, make_loss
+from throughput.training.optimisers import decayed, make_optimiser
+from throughput.training.recipe import MEASURED, Recipe
+from throughput.training.schedules import make_schedule
 
 
 @dataclass(frozen=True)
 class StepSettings:
-    """device: where the model lies. compute_dtype: what autocast computes in. compile: use torch.compile."""
+    """device: where the model lies. compute_dtype: what autocast computes in. compile: use torch.compile.
+
+    deterministic: let no algorithm be chosen by its speed of the moment.
+    """
 
     device: torch.device
     compute_dtype: ComputeDtype = "float32"
     compile: bool = False
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How long training goes on, for a schedule. batches_per_epoch: of the loader, the last one included."""
+
+    epochs: int
+    batches_per_epoch: int
 
 
 class TrainingStep:
     """Call it with a ready batch. The loss stays on the device: reading it would make the host wait.
 
-    steps, images: how much it has trained so far.
+    steps, images: how much it has trained so far; a step is a batch, whatever ``recipe.accumulate`` is.
     """
 
-    def __init__(self, model: Module, settings: StepSettings) -> None:
+    def __init__(
+        self, model: Module, settings: StepSettings, recipe: Recipe = MEASURED, horizon: Horizon | None = None
+    ) -> None:
         device = settings.device
         self._device = device
         self._dtype: torch.dtype = getattr(torch, settings.compute_dtype)
+        self._recipe = recipe
         # Convolutions are fastest in NHWC on both kinds of device, and the batches come that way.
-        self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload] # torch's stub lacks it
+        self.model: Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
+        if recipe.freeze:
+            freeze(self.model)
+        train_mode(self.model)
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self.model) if settings.compile else self.model
         )
-        self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
-        )
+        self._loss = make_loss(recipe)
+        self._optimizer = make_optimiser(self.model, recipe)
+        self._penalised = decayed(self.model) if recipe.l1 else []
+        self._schedule = None
+        if horizon is not None:
+            steps_per_epoch = -(-horizon.batches_per_epoch // recipe.accumulate)
+            self._schedule = make_schedule(self._optimizer, recipe, steps_per_epoch, horizon.epochs)
+        self._average = make_average(self.model, recipe)
         # float16 gradients underflow without scaling; bfloat16 has float32's range.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._loss_sum = torch.zeros((), device=device)
         self._steps = 0
+        self._gathered_images: list[int] = []
         self.steps = self.images = 0
         if device.type == "cuda":
-            torch.backends.cudnn.benchmark = True
+            torch.backends.cudnn.benchmark = not settings.deterministic
 
-    def __call__(self, batch: Batch) -> None:
-        """Train on a ready batch: images (N, C, S, S) in the compute dtype, labels (N,) int64."""
+    @property
+    def judged(self) -> Module:
+        """The model as it is judged: the average of the weights where there is one."""
+        return self.model if self._average is None else self._average.module
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def judged_weights(self, state: dict[str, Any]) -> dict[str, Tensor]:
+        """Out of a ``state()``, the state dict of ``judged``."""
+        if state["average"] is None:
+            weights: dict[str, Tensor] = state["model"]
+            return weights
+        prefix = "module."
+        return {
+            name.removeprefix(prefix): value
+            for name, value in state["average"].items()
+            if name.startswith(prefix)
+        }
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Train on a ready batch: images (N, C, S, S) in the compute dtype, labels as the loss takes them.
+
+        Returns the loss without the L1 penalty, a scalar on the device.
+        """
         images, labels = batch.images, batch.labels
         if len(labels) == 1:
             # Batch norm needs two values a channel. Doubled, the last image of an epoch weighs the same.
             images, labels = torch.cat([images, images]), torch.cat([labels, labels])
         with self._autocast():
-            loss = cross_entropy(self._forward(images), labels)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call] # torch types it not
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._optimizer.zero_grad(set_to_none=True)
-        self._loss_sum += loss.detach()
+            loss = self._loss(self._forward(images), labels)
+        total = loss + self._recipe.l1 * l1_penalty(self._penalised) if self._penalised else loss
+        self._gathered_images.append(len(batch.labels))
+        # Batches that make one step together weigh as their images; alone, a batch has a weight of 1.
+        weight = self._gathered_images[-1] / self._gathered_images[0]
+        weighted = total if weight == 1 else total * weight
+        self._scaler.scale(weighted).backward()  # type: ignore[no-untyped-call] # torch types it not
+        if len(self._gathered_images) == self._recipe.accumulate:
+            self.update()
+        loss = loss.detach()
+        self._loss_sum += loss
         self._steps += 1
         self.steps += 1
         self.images += len(batch.labels)
+        return loss
+
+    def update(self) -> None:
+        """Change the weights by the gradients that have been gathered; at an epoch's end, by the rest."""
+        if not self._gathered_images:
+            return
+        if len(self._gathered_images) > 1 or self._recipe.clip_norm is not None:
+            self._scaler.unscale_(self._optimizer)
+            self._mend_gradients()
+        self._gathered_images.clear()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
+        if self._schedule is not None:
+            self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+
+    def _mend_gradients(self) -> None:
+        """From a sum over the gathered batches to the mean over their images; then no longer than allowed."""
+        weights = sum(self._gathered_images) / self._gathered_images[0]
+        if weights != 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.div_(weights)
+        if self._recipe.clip_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self._recipe.clip_norm)
 
     def mean_loss(self) -> float | None:
         """Mean loss since the last call, NaN if one was; waits for the device. None without a step."""
@@ -80,11 +163,13 @@ class TrainingStep:
         return mean
 
     def state(self) -> dict[str, Any]:
-        """All that training has changed so far, as a copy on the host."""
+        """All that training has changed so far, as a copy on the host; between steps of the optimiser."""
         return {
             "model": _on_host(self.model.state_dict()),
             "optimizer": _on_host(self._optimizer.state_dict()),
             "scaler": _on_host(self._scaler.state_dict()),
+            "schedule": None if self._schedule is None else _on_host(self._schedule.state_dict()),
+            "average": None if self._average is None else _on_host(self._average.state_dict()),
             "steps": self.steps,
             "images": self.images,
         }
@@ -94,15 +179,27 @@ class TrainingStep:
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state["schedule"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         self.steps, self.images = state["steps"], state["images"]
         self.mean_loss()
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of ready images; call ``model.eval()`` before."""
+        """Outputs (N, classes) of ready images; call ``eval()`` before."""
         with self._autocast():
-            logits: Tensor = self.model(images)
-        return logits
+            outputs: Tensor = self.judged(images)
+        return outputs
+
+    def eval(self) -> None:
+        """The mode for predicting."""
+        self.judged.eval()
+
+    def train(self) -> None:
+        """The mode for training, again."""
+        train_mode(self.model)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)

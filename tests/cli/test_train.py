@@ -1,0 +1,171 @@
+"""The commands of training, as a user calls them: one after the other, on scikit-learn's digits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+SEEN = 300
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Arrays of digits, and what the commands write."""
+    from sklearn.datasets import load_digits
+
+    folder = tmp_path_factory.mktemp("train")
+    found = load_digits()
+    images = np.rint(found.images[:SEEN] * (255 / 16)).astype(np.uint8)
+    np.save(folder / "digits.npy", images)
+    np.save(folder / "labels.npy", found.target[:SEEN])
+    Image.fromarray(images[0]).save(folder / "zero.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[str, ...]:
+    return ("--data=digits.npy", "--labels=labels.npy")
+
+
+@pytest.fixture(scope="module")
+def chosen(data: tuple[str, ...]) -> tuple[str, ...]:
+    return (
+        *data, "--size=16", "--crop=none", "--flip=0", "--model=cnn_small", "--batch=32", "--workers=1",
+        "--device=cpu", "--precision=fp32", "--lr=0.005",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(throughput: Run, folder: Path, chosen: tuple[str, ...]) -> tuple[dict[str, Any], str, str]:
+    """The results, what was printed, and what was told meanwhile."""
+    ran = throughput("train", *chosen, "--epochs=6", "--checkpoint=a.pt", "--json=a.json", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads((folder / "a.json").read_text()), ran.stdout, ran.stderr
+
+
+def test_results_are_a_row_as_the_bench_writes_it(trained: tuple[dict[str, Any], str, str]) -> None:
+    results, _, _ = trained
+    assert results["schema"] == 1
+    (row,) = results["rows"]
+    held_out = results["work"]["val_images"]
+    assert [one["images"] for one in row["train"]["passes"]] == [results["work"]["train_images"]] * 6
+    assert all(one["seconds"] > one["wait_seconds"] >= 0 for one in row["train"]["passes"])
+    assert row["ledger"]["exact"]
+    assert row["accuracy"] > 0.7
+    evaluation = row["evaluation"]
+    assert row["accuracy"] == evaluation["top1"] == row["training"]["epochs"][-1]["accuracy"]
+    confusion = np.array(evaluation["confusion"])
+    assert confusion.sum() == evaluation["images"] == held_out
+    assert np.trace(confusion) == pytest.approx(row["accuracy"] * held_out)
+    assert [one["name"] for one in evaluation["classes"]] == [str(digit) for digit in range(10)]
+    assert row["training"]["recipe"]["learning_rate"] == 0.005
+    assert row["cpu_utilisation"] is not None
+
+
+def test_epochs_are_told_on_stderr_and_tables_on_stdout(trained: tuple[dict[str, Any], str, str]) -> None:
+    _, stdout, stderr = trained
+    assert [line[:12] for line in stderr.splitlines()] == [
+        f"epoch {epoch} of 6"[:12] for epoch in range(1, 7)
+    ]
+    assert "images/s" in stderr
+    assert "waiting" in stderr
+    for words in ("top-1", "precision", "recall", "confusion", "a.pt", "cnn_small after epoch 6"):
+        assert words in stdout, words
+    assert "epoch 1 of 6" not in stdout
+
+
+def test_a_finished_run_can_be_judged_again_and_not_prolonged(
+    trained: tuple[dict[str, Any], str, str], throughput: Run, folder: Path, chosen: tuple[str, ...]
+) -> None:
+    results, _, _ = trained
+    again = throughput(
+        "train", *chosen, "--epochs=6", "--checkpoint=a.pt", "--resume", "--json=b.json", cwd=folder
+    )
+    assert again.returncode == 0, again.stderr
+    row = json.loads((folder / "b.json").read_text())["rows"][0]
+    assert row["evaluation"]["confusion"] == results["rows"][0]["evaluation"]["confusion"]
+    refused = throughput("train", *chosen, "--epochs=7", "--checkpoint=a.pt", "--resume", cwd=folder)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == [
+        "throughput: a.pt was trained with epochs 6, not 7: go on with the same options and data, "
+        "or start anew without --resume"
+    ]
+
+
+def test_models_are_judged_alone_and_together(
+    trained: tuple[dict[str, Any], str, str], throughput: Run, folder: Path, data: tuple[str, ...]
+) -> None:
+    results, _, _ = trained
+    ran = throughput(
+        "evaluate", "--checkpoint=a.pt", "--checkpoint=a.pt", *data, "--precision=fp32", "--json=e.json",
+        cwd=folder,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads((folder / "e.json").read_text())["rows"]
+    assert [row["evaluation"]["subject"] for row in rows] == ["a.pt", "a.pt", "ensemble of 2"]
+    assert {row["accuracy"] for row in rows} == {results["rows"][0]["accuracy"]}
+    assert "ensemble of 2" in ran.stdout
+
+
+@pytest.mark.usefixtures("trained")
+def test_an_image_is_told_with_its_likeliest_classes(throughput: Run, folder: Path) -> None:
+    ran = throughput("predict", "zero.png", "zero.png", "--checkpoint=a.pt", "--top=2", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    first, second = ran.stdout.splitlines()
+    assert first == second
+    assert first.startswith("zero.png: 0 ")
+    assert first.count("%") == 2
+
+
+@pytest.mark.usefixtures("trained")
+def test_features_are_written_for_every_image(throughput: Run, folder: Path, data: tuple[str, ...]) -> None:
+    ran = throughput("features", "f.npy", "--checkpoint=a.pt", *data, cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    found = np.load(folder / "f.npy")
+    assert found.shape == (SEEN, 192)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_pruned_model_is_written_and_compared(throughput: Run, folder: Path, data: tuple[str, ...]) -> None:
+    ran = throughput(
+        "prune", "a.pt", "small.pt", "--sparsity=0.5", "--epochs=1", *data, "--json=p.json", cwd=folder
+    )
+    assert ran.returncode == 0, ran.stderr
+    stages = json.loads((folder / "p.json").read_text())["stages"]
+    assert [stage["name"] for stage in stages] == ["as it was", "50 % pruned", "1 epoch later"]
+    assert stages[2]["nonzero"] < 0.55 * stages[2]["parameters"]
+    assert "the speed is the same" in ran.stdout
+    again = throughput("evaluate", "--checkpoint=small.pt", *data, cwd=folder)
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "--lr=1e30", "--optimizer=sgd"), "the loss became"),
+        (("train", "--schedule=linear"), "--schedule must be one of"),
+        (("train", "--checkpoint=no/such/file.pt"), "there is no folder"),
+        (("train", "--weights=labels.npy"), "labels.npy"),
+        (("predict", "zero.png", "--checkpoint=labels.npy"), "labels.npy"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(
+    arguments: tuple[str, ...], words: str, throughput: Run, folder: Path, chosen: tuple[str, ...]
+) -> None:
+    options = (*chosen, "--epochs=1") if arguments[0] == "train" else ()
+    ran = throughput(arguments[0], *options, *arguments[1:], cwd=folder)
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("throughput: ")
+    assert words in line

@@ -1,0 +1,109 @@
+"""``throughput evaluate``: how good trained models are on held-out images, each and all together."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from throughput.cli.judging_options import judging_of, judging_options
+from throughput.cli.output import require_writable
+
+if TYPE_CHECKING:
+    from throughput.results import Row
+    from throughput.training.judging import Judging
+    from throughput.training.predictions import Predictions
+
+
+@click.command(name="evaluate")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="Of `throughput train`. Given several times, the models' probabilities are averaged as well.",
+)
+@judging_options
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Write the results as JSON.",
+)
+def command(*, checkpoints: tuple[Path, ...], json_path: Path | None, **chosen: Any) -> None:
+    """Judge trained models by the held-out images: accuracy, and precision and recall of each class.
+
+    The images are made as those that a model was trained with: --size and the like come from its checkpoint.
+    """
+    require_writable(json_path)
+    from throughput.cache import whole_file
+    from throughput.cli.progress import progress_bar
+    from throughput.measure.environment import environment
+    from throughput.registry import load_report
+    from throughput.results import Results
+    from throughput.training.checkpoint import read
+    from throughput.training.judging import predictions_of
+    from throughput.training.predictions import ensemble
+
+    # Before the images, which may take minutes to scan, the files.
+    members = [(path, read(path)) for path in checkpoints]
+    with progress_bar() as progress:
+        judging = judging_of(progress, **chosen)
+        answers = []
+        for place, (path, checkpoint) in enumerate(members):
+            progress(f"judging {path}", place, len(members))
+            answers.append(predictions_of(judging, path, checkpoint, progress))
+    rows = [_row(judging, str(path), found) for path, found in zip(checkpoints, answers, strict=True)]
+    if len(answers) > 1:
+        rows.append(_row(judging, f"ensemble of {len(answers)}", ensemble(answers)))
+    results = Results(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(sys.argv),
+        environment=environment(),
+        work=_described(judging, members[0][1].subject.image_size, [one.subject.model for _, one in members]),
+        rows=tuple(rows),
+    )
+    if json_path is not None:
+        with whole_file(json_path) as file:
+            file.write(load_report("json").render(results).encode())
+    click.echo(load_report("table").render(results))
+
+
+def _row(judging: Judging, subject: str, found: Predictions) -> Row:
+    from throughput.results import Row
+    from throughput.trained import Classification, Evaluation
+    from throughput.training.metrics import judge
+
+    classes = judging.source.classes
+    metrics = judge(found, probabilities=bool(classes))
+    accuracy = metrics.top1 if isinstance(metrics, Classification) else None
+    return Row(judging.loader, "ok", accuracy=accuracy, evaluation=Evaluation(subject, classes, metrics))
+
+
+def _described(judging: Judging, image_size: int, models: list[str]) -> dict[str, Any]:
+    """The work as far as an evaluation has one, in the names of the results."""
+    from throughput.choices import choose_device, choose_workers
+    from throughput.training.precision import choose_dtype
+
+    source, device = judging.source, choose_device(judging.device)
+    return {
+        "source": source.location,
+        "source_fingerprint": source.fingerprint,
+        "classes": len(source.classes),
+        "train_images": len(source.ids("train")),
+        "val_images": len(source.ids("val")),
+        "image_size": image_size,
+        "batch_size": judging.batch_size,
+        "model": ", ".join(dict.fromkeys(models)),
+        "compute_dtype": choose_dtype(judging.precision, device),
+        "device": str(device),
+        "workers": choose_workers(judging.workers),
+        "phases": [],
+    }

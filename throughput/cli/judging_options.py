@@ -1,0 +1,74 @@
+"""Which images a trained model is shown, and how they come: options of ``evaluate`` and ``features``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from throughput.cli.shared_options import data_options, opt_option, precision_option
+
+if TYPE_CHECKING:
+    from throughput.contracts import Progress
+    from throughput.training.judging import Judging
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--data",
+        metavar="PATH",
+        help="Class folders, tar shards, a pattern of shards, or an .npy array. [default: photos made here]",
+    ),
+    data_options,
+    click.option("--loader", default="torchvision", show_default=True, metavar="NAME", help="What feeds it."),
+    opt_option,
+    click.option(
+        "--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]"
+    ),
+    click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="That load."),
+    precision_option,
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]",
+        help="Where the model runs.",
+    ),
+)
+
+
+def judging_options(command: Function) -> Function:
+    """The command with all of them; ``judging_of`` takes them by name."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def judging_of(
+    progress: Progress,
+    *,
+    data: str | None,
+    labels: Path | None,
+    split_fraction: float | None,
+    label_field: str | None,
+    allow_pipe: bool,
+    loader: str,
+    assignments: tuple[str, ...],
+    batch: int | None,
+    workers: str,
+    precision: str,
+    device: str,
+) -> Judging:
+    """What was chosen. Raises a ThroughputError."""
+    from throughput.choices import choose_source
+    from throughput.options import parse_assignments
+    from throughput.training.judging import Judging
+
+    source = choose_source(
+        data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
+    )
+    options = parse_assignments(assignments, [loader])[loader]
+    return Judging(source, loader, options, batch, workers, precision, device)

@@ -1,0 +1,210 @@
+"""``throughput train``: from raw images to a judged model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from throughput.cli import INTERRUPTED
+from throughput.cli.output import require_writable
+from throughput.cli.shared_options import (
+    augmentation_options,
+    chosen_augmentation,
+    data_options,
+    opt_option,
+    precision_option,
+    size_option,
+)
+from throughput.cli.training_options import recipe_of, recipe_options
+
+if TYPE_CHECKING:
+    from throughput.results import Results
+
+
+@click.command(name="train")
+@click.option(
+    "--data",
+    metavar="PATH",
+    help="Class folders, tar shards, a pattern of shards, or an array (.npy). [default: photos made here]",
+)
+@data_options
+@click.option(
+    "--model", metavar="NAME", help="Any name of `throughput list --models`. [default: as in bench]"
+)
+@click.option("--loader", default="torchvision", show_default=True, metavar="NAME", help="What feeds it.")
+@opt_option
+@click.option(
+    "--epochs", type=int, default=10, show_default=True, metavar="N", help="Times through the data."
+)
+@click.option(
+    "--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]"
+)
+@size_option
+@augmentation_options
+@recipe_options
+@click.option(
+    "--patience",
+    type=int,
+    metavar="EPOCHS",
+    help="Stop after so many without a lower loss on a tenth of the train split, which is kept out of "
+    "training, and take the best epoch's weights. The held-out images are left alone until then.",
+)
+@click.option(
+    "--target-accuracy",
+    type=float,
+    metavar="SHARE",
+    help="Stop at the epoch that reaches it (0..1) on the held-out images, and tell the time to it.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A file, or a folder for one, that is written after every epoch.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint, as if training had never stopped.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Begin with the weights in a checkpoint or a state dict; a classifier of another size is left out.",
+)
+@click.option(
+    "--workers",
+    default="auto",
+    show_default=True,
+    metavar="N|auto",
+    help="Processes or threads that load; auto: the usable cores.",
+)
+@precision_option
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where the model runs."
+)
+@click.option("--compile", "compile_model", is_flag=True, help="Run the model through torch.compile.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the order, the crops and the model.",
+)
+@click.option("--deterministic", is_flag=True, help="Only algorithms that repeat themselves to the bit.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Write the results as JSON.",
+)
+def command(
+    *,
+    data: str | None,
+    labels: Path | None,
+    split_fraction: float | None,
+    label_field: str | None,
+    allow_pipe: bool,
+    model: str | None,
+    loader: str,
+    assignments: tuple[str, ...],
+    epochs: int,
+    batch: int | None,
+    size: int,
+    crop: str,
+    flip: float,
+    rotate: float,
+    noise: float,
+    channels: int | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    patience: int | None,
+    target_accuracy: float | None,
+    checkpoint: Path | None,
+    resume: bool,
+    weights: Path | None,
+    workers: str,
+    precision: str,
+    device: str,
+    compile_model: bool,
+    seed: int,
+    deterministic: bool,
+    json_path: Path | None,
+    **optimisation: Any,
+) -> int:
+    """Train a model on images that any loader feeds, and judge it on those that are held out.
+
+    Exit status: 0 done, 2 wrong input or a loss that is no finite number (the checkpoint of the epoch
+    before is kept), 130 interrupted (--resume goes on from the last epoch's checkpoint).
+    """
+    require_writable(json_path)
+    recipe = recipe_of(optimisation)
+    augmentation = chosen_augmentation(crop=crop, flip=flip, rotate=rotate, noise=noise)
+
+    from throughput.choices import choose_device, choose_model, choose_source, choose_work
+    from throughput.cli.progress import progress_bar
+    from throughput.cli.training_progress import training_progress
+    from throughput.options import parse_assignments
+    from throughput.training.course import Training
+    from throughput.training.run import run
+
+    chosen_model = choose_model(model, str(choose_device(device)))
+    with progress_bar() as progress:
+        source = choose_source(
+            data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
+        )
+    work = choose_work(
+        source,
+        batch_size=batch,
+        image_size=size,
+        workers=workers,
+        precision=precision,
+        device=device,
+        seed=seed,
+        augmentation=augmentation,
+        channels=channels,
+        mean=mean,
+        std=std,
+    )
+    training = Training(
+        work=work,
+        model=chosen_model,
+        loader=loader,
+        epochs=epochs,
+        recipe=recipe,
+        options=parse_assignments(assignments, [loader])[loader],
+        patience=patience,
+        target_accuracy=target_accuracy,
+        checkpoint=checkpoint,
+        resume=resume,
+        weights=weights,
+        deterministic=deterministic,
+        compile=compile_model,
+    )
+    try:
+        with training_progress(epochs) as listener:
+            results = run(training, listener, listener.preparing)
+    except KeyboardInterrupt:
+        click.echo(f"throughput: interrupted{_way_on(checkpoint)}", err=True)
+        return INTERRUPTED
+    _tell(results, json_path)
+    return 0
+
+
+def _way_on(checkpoint: Path | None) -> str:
+    if checkpoint is None:
+        return "; with --checkpoint it could go on"
+    return "; the same command with --resume goes on from the last whole epoch"
+
+
+def _tell(results: Results, json_path: Path | None) -> None:
+    """The JSON if asked for, and the tables on stdout."""
+    from throughput.cache import whole_file
+    from throughput.registry import load_report
+
+    if json_path is not None:
+        with whole_file(json_path) as file:
+            file.write(load_report("json").render(results).encode())
+    click.echo(load_report("table").render(results))
+    sys.stdout.flush()

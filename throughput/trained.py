@@ -1,0 +1,166 @@
+"""What training yields: how each epoch went, and how good the model is in the end; without torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """Counts of a split's predictions, and what follows from them.
+
+    loss: cross-entropy, mean over the images. confusion: (C, C) int64, rows by label, columns by answer.
+    top5: share of images whose label is among the five likeliest; None where there are no more than five.
+    """
+
+    loss: float
+    confusion: NDArray[np.int64]
+    top5: float | None
+
+    @property
+    def images(self) -> int:
+        """How many there were."""
+        return int(self.confusion.sum())
+
+    @property
+    def top1(self) -> float:
+        """Share of images whose likeliest class is their label."""
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+    @property
+    def support(self) -> NDArray[np.int64]:
+        """(C,), images of each class."""
+        return np.asarray(self.confusion.sum(axis=1))
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """(C,), of the images that were given the class, those that are of it; 0 where none was."""
+        return _share(np.diag(self.confusion), self.confusion.sum(axis=0))
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """(C,), of the images of the class, those that were given it; 0 where there is none."""
+        return _share(np.diag(self.confusion), self.support)
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """(C,), harmonic mean of precision and recall."""
+        return _share(2 * np.diag(self.confusion), self.confusion.sum(axis=0) + self.support)
+
+    @property
+    def macro(self) -> dict[str, float]:
+        """Unweighted means of precision, recall and f1 over the classes with an image or an answer."""
+        seen = (self.support > 0) | (self.confusion.sum(axis=0) > 0)
+        return {name: float(getattr(self, name)[seen].mean()) for name in ("precision", "recall", "f1")}
+
+    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """For the results; ``classes`` are the C names."""
+        return {
+            "images": self.images,
+            "loss": self.loss,
+            "top1": self.top1,
+            "top5": self.top5,
+            "macro": self.macro,
+            "classes": [
+                {
+                    "name": name,
+                    "images": int(self.support[place]),
+                    "precision": float(self.precision[place]),
+                    "recall": float(self.recall[place]),
+                    "f1": float(self.f1[place]),
+                }
+                for place, name in enumerate(classes)
+            ],
+            "confusion": self.confusion.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Errors of float targets over all images and outputs.
+
+    loss: mean squared error. mae: mean absolute error, in the targets' unit. r2: share of the variance that
+    is explained, 1 at best, mean over the outputs; None where a target never varies.
+    """
+
+    images: int
+    loss: float
+    mae: float
+    r2: float | None
+
+    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:  # noqa: ARG002 - as of classes
+        """For the results."""
+        return asdict(self)
+
+
+Metrics = Classification | Regression
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of training.
+
+    loss: mean of the training loss, penalties left out. seconds: of training, judging left out.
+    learning_rate: at its end. watched_loss: of the images that early stopping looks at, which take no part
+    in training; None where there are none. held_out_loss and accuracy (top-1): of the held-out images, None
+    where they were left alone until the end.
+    """
+
+    epoch: int
+    loss: float
+    seconds: float
+    learning_rate: float
+    watched_loss: float | None = None
+    held_out_loss: float | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run of ``throughput train``.
+
+    recipe: of ``throughput.training.recipe``, by name. epochs: those that were trained, of asked_epochs.
+    stopped: why there are fewer; None where there are not. judged_epoch: the one whose weights are
+    evaluated. parameters: of the model. target_accuracy: what was to be reached; target_seconds: of training,
+    judging left out, until the end of the epoch that reached it; None where none did. checkpoint: the file
+    with the weights.
+    """
+
+    model: str
+    recipe: dict[str, Any]
+    epochs: tuple[EpochRecord, ...]
+    asked_epochs: int
+    judged_epoch: int
+    parameters: int
+    stopped: str | None = None
+    target_accuracy: float | None = None
+    target_seconds: float | None = None
+    checkpoint: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``training`` of a row."""
+        return vars(self) | {"epochs": [asdict(epoch) for epoch in self.epochs]}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a model, or several together, is on the held-out images.
+
+    subject: which model, in words. classes: their names, () for float targets.
+    """
+
+    subject: str
+    classes: tuple[str, ...]
+    metrics: Metrics
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``evaluation`` of a row."""
+        return {"subject": self.subject} | self.metrics.to_json(self.classes)
+
+
+def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)

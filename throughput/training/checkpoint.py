@@ -1,0 +1,230 @@
+"""A training run in a file: written under a temporary name and renamed, read without unpickling code."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from throughput.cache import whole_file
+from throughput.contracts import Work
+from throughput.errors import OptionError
+from throughput.registry import load_model_family_for
+from throughput.training.classifier import classifier_of
+from throughput.training.errors import CheckpointError
+
+FORMAT = 1
+FILE_NAME = "checkpoint.pt"
+"""In a folder that was named in place of a file."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What weights belong to, and how the images that they know were made.
+
+    outputs: of the model: classes, or numbers in a float target. classes: () for float targets.
+    mean and std: in 0..1 units, one for each channel. centred: held-out images are cropped; else they are
+    resized as a whole. noted as the model's name, the side of its images in pixels and their channels.
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    outputs: int
+    channels: int
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: str
+
+    @classmethod
+    def of(cls, model: str, work: Work) -> Subject:
+        """What is trained on a work."""
+        return cls(
+            model=model,
+            classes=work.source.classes,
+            outputs=outputs_for(work),
+            channels=work.channels,
+            image_size=work.image_size,
+            mean=work.mean,
+            std=work.std,
+            crop=work.augmentation.crop,
+        )
+
+    def build(self) -> Module:
+        """The model, untrained."""
+        return load_model_family_for(self.model).build(self.model, self.outputs, self.channels)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """weights: those that are judged, a state dict of the model. run: what it takes to go on; {}: nothing."""
+
+    subject: Subject
+    weights: Mapping[str, Tensor]
+    run: dict[str, Any]
+
+    def load(self) -> Module:
+        """The trained model, in evaluation mode. Raises CheckpointError where the weights do not fit it."""
+        model = self.subject.build()
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"these are not weights of {self.subject.model}: {_first_line(error)}"
+            ) from error
+        return model.eval()
+
+
+def outputs_for(work: Work) -> int:
+    """How many numbers a model gives for an image of this source."""
+    source = work.source
+    if source.classes:
+        return len(source.classes)
+    return 1 if source.labels.ndim == 1 else int(source.labels.shape[1])
+
+
+def checkpoint_file(path: Path) -> Path:
+    """The file that ``path`` means: itself, or one in the folder that it names."""
+    return path / FILE_NAME if path.is_dir() else path
+
+
+def require_place(path: Path) -> None:
+    """Raise OptionError, before hours of training, where a checkpoint could not be written."""
+    file = checkpoint_file(path)
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise OptionError(f"--checkpoint {path}: there is no folder {folder}; make it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OptionError(f"--checkpoint {path}: cannot write in {folder}: {error.strerror}") from error
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write it whole, or leave what was there. Raises RoomError."""
+    content = {
+        "format": FORMAT,
+        "subject": asdict(checkpoint.subject),
+        "weights": dict(checkpoint.weights),
+        "run": checkpoint.run,
+    }
+    with whole_file(path) as file:
+        torch.save(content, file)
+
+
+def read(path: Path) -> Checkpoint:
+    """A checkpoint that ``save`` wrote. Raises CheckpointError, naming the file."""
+    content = _read(checkpoint_file(path))
+    if not isinstance(content, dict) or "format" not in content:
+        raise CheckpointError(f"{path} is no checkpoint of `throughput train`: give one, or --weights {path}")
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path} is a checkpoint of format {content['format']}, and this version reads {FORMAT}: "
+            "use the version that wrote it, or a newer one"
+        )
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content["subject"].items()
+    }
+    try:
+        subject = Subject(**given)
+    except TypeError as error:
+        raise CheckpointError(f"{path} does not say what its weights belong to: {error}") from error
+    return Checkpoint(subject, content["weights"], content["run"])
+
+
+def require_same(path: Path, found: Subject, wanted: Subject) -> None:
+    """Raise CheckpointError, in words, where a checkpoint is of other work than what is to go on."""
+    if found.model != wanted.model:
+        raise CheckpointError(f"{path} holds {found.model}, not {wanted.model}: choose --model {found.model}")
+    if found.outputs != wanted.outputs:
+        raise CheckpointError(
+            f"{path} knows {found.outputs} classes, and this data has {wanted.outputs}: "
+            "give the data that it was trained on"
+        )
+    for field in fields(Subject):
+        one, other = getattr(found, field.name), getattr(wanted, field.name)
+        if one != other:
+            raise CheckpointError(
+                f"{path} was trained with {field.name} {_short(one)}, not {_short(other)}: "
+                "go on with the same options and data, or start anew without --resume"
+            )
+
+
+def load_weights(model: Module, path: Path) -> tuple[str, ...]:
+    """Begin with the weights in a file: of a checkpoint, or a bare state dict, as torchvision's are.
+
+    The classifier is left as it is where the file's is of another size. Returns the names of what was left
+    so. Raises CheckpointError where anything else does not fit.
+    """
+    content = _read(checkpoint_file(path))
+    weights = content.get("weights", content) if isinstance(content, dict) else content
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path} holds no weights: a checkpoint or a state dict is wanted")
+    classifier, _ = classifier_of(model)
+    own = model.state_dict()
+    left = tuple(
+        name
+        for name in own
+        if name.rpartition(".")[0] == classifier
+        and (name not in weights or weights[name].shape != own[name].shape)
+    )
+    missing = [name for name in own if name not in weights and name not in left]
+    kept = [name for name in own if name in weights and name not in left]
+    other = [name for name in kept if weights[name].shape != own[name].shape]
+    unknown = [name for name in weights if name not in own]
+    if missing or other or unknown:
+        raise CheckpointError(
+            f"{path} holds weights of another model: " + _told(missing=missing, other=other, unknown=unknown)
+        )
+    model.load_state_dict({name: value for name, value in weights.items() if name not in left}, strict=False)
+    return left
+
+
+def _read(path: Path) -> Any:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        with file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is not a file of tensors and plain values, and nothing else is read: "
+            "save a state dict with torch.save"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged, or no file of weights: {_first_line(error)}") from error
+
+
+def _told(*, missing: list[str], other: list[str], unknown: list[str]) -> str:
+    told = []
+    if missing:
+        told.append(f"it lacks {_some(missing)}")
+    if other:
+        told.append(f"{_some(other)} have another size")
+    if unknown:
+        told.append(f"it has {_some(unknown)} too many")
+    return "; ".join(told)
+
+
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(names[:2]) + rest
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,60 @@
+"""A loader, opened by its name for a work, as ready batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from throughput.contracts import LoaderFactory, Prepared, Progress, Work, no_progress
+from throughput.errors import OptionError
+from throughput.measure.feed import Feed
+from throughput.options import build_options
+from throughput.registry import load_loader, missing_requirements
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """A loader with its options, and what it wrote before it could read the source."""
+
+    factory: LoaderFactory
+    options: Any
+
+    @classmethod
+    def by(cls, loader: str, options: Mapping[str, Any], work: Work) -> Feeding:
+        """The registered loader. Raises OptionError where it cannot train on this work here."""
+        factory = load_loader(loader)
+        if missing := missing_requirements(factory):
+            raise OptionError(
+                f"the loader {loader!r} needs "
+                + ", ".join(f"{requirement.module} ({requirement.install})" for requirement in missing)
+            )
+        if not factory.takes_work:
+            raise OptionError(
+                f"the loader {loader!r} reads what it likes, and does not say which images it holds out: "
+                "train with a registered loader (`throughput list`)"
+            )
+        if factory.ceiling:
+            raise OptionError(
+                f"the loader {loader!r} repeats a few batches, to show a limit: train with another"
+            )
+        if (reason := factory.why_not(work)) is not None:
+            raise OptionError(f"the loader {loader!r} cannot do this here: {reason}")
+        return cls(factory, build_options(factory, options))
+
+    def prepare(self, work: Work, progress: Progress = no_progress) -> Prepared:
+        """Convert what the loader cannot read itself."""
+        return self.factory.prepare(work, self.options, progress)
+
+    @contextmanager
+    def open(self, work: Work) -> Iterator[Feed]:
+        """Ready batches of a work that ``prepare`` returned."""
+        with self.factory.open(work, self.options) as loader:
+            yield Feed(loader, work)
+
+
+def held_out(work: Work) -> Work | None:
+    """The same over the held-out images; None where there are none."""
+    images = len(work.source.ids("val"))
+    return replace(work, split="val", batch_size=min(work.batch_size, images)) if images else None

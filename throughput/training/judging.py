@@ -1,0 +1,131 @@
+"""What trained models answer for the images of a source, through any loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from throughput.choices import choose_work
+from throughput.contracts import Augmentation, Progress, Source, Work, no_progress
+from throughput.errors import OptionError
+from throughput.sources.splits import VAL as HELD_OUT
+from throughput.training.checkpoint import Checkpoint, Subject
+from throughput.training.classifier import classifier_of
+from throughput.training.errors import CheckpointError
+from throughput.training.feeding import Feeding, held_out
+from throughput.training.predictions import Predictions, answering, predict
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Which images, and how they come. options: the loader's own, by name. None, auto: what suits here."""
+
+    source: Source
+    loader: str = "torchvision"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int | None = None
+    workers: int | str = "auto"
+    precision: str = "auto"
+    device: str = "auto"
+
+    def work(self, subject: Subject) -> Work:
+        """The work whose images are made as those that the model knows."""
+        return choose_work(
+            self.source,
+            batch_size=self.batch_size,
+            image_size=subject.image_size,
+            workers=self.workers,
+            precision=self.precision,
+            device=self.device,
+            augmentation=Augmentation(crop=subject.crop),  # type: ignore[arg-type] # it checks the name
+            channels=subject.channels,
+            mean=subject.mean,
+            std=subject.std,
+        )
+
+    def answers(
+        self,
+        subject: Subject,
+        make_answer: Callable[[Work], Callable[[Tensor], Tensor]],
+        progress: Progress = no_progress,
+        *,
+        every: bool = False,
+    ) -> Predictions:
+        """What ``make_answer(work)`` gives for the held-out images, or for every image as if it were one.
+
+        Raises OptionError where there is none.
+        """
+        work = self.work(subject)
+        if every:
+            parts = np.full(len(self.source.labels), HELD_OUT, np.int8)
+            work = replace(work, source=self.source.with_parts(parts))
+        feeding = Feeding.by(self.loader, self.options, work)
+        wanted = held_out(feeding.prepare(work, progress).work)
+        if wanted is None:
+            raise OptionError(f"{self.source.location} holds no image out: there is nothing to judge by")
+        with feeding.open(wanted) as feed:
+            return predict(make_answer(wanted), feed.epoch(0))
+
+
+def predictions_of(
+    judging: Judging, path: Path, checkpoint: Checkpoint, progress: Progress = no_progress
+) -> Predictions:
+    """Probabilities (outputs, for float targets) of the model in a checkpoint, for the held-out images.
+
+    Raises CheckpointError where it knows other classes than the source has.
+    """
+    subject, classes = checkpoint.subject, judging.source.classes
+    if subject.classes != classes:
+        raise CheckpointError(
+            f"{path} knows {_told(subject.classes)}, and {judging.source.location} has {_told(classes)}: "
+            "give the data that it was trained for"
+        )
+    model = checkpoint.load()
+
+    def answer(work: Work) -> Callable[[Tensor], Tensor]:
+        return answering(model, torch.device(work.device), work.compute_dtype)
+
+    found = judging.answers(subject, answer, progress)
+    return found.probabilities() if classes else found
+
+
+def features(
+    judging: Judging, subject: Subject, model: Module, progress: Progress = no_progress
+) -> Predictions:
+    """What comes into the classifier for every image of ``judging.source``: outputs (N, F), in order of id.
+
+    All images are taken as held-out ones are: resized and cropped, and not augmented. Of a classifier that
+    is a convolution, F are the means over the image of its input's channels.
+    """
+    caught: list[Tensor] = []
+    _, classifier = classifier_of(model)
+    hook = classifier.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+
+    def make_answer(work: Work) -> Callable[[Tensor], Tensor]:
+        forward = answering(model, torch.device(work.device), work.compute_dtype)
+
+        def answer(images: Tensor) -> Tensor:
+            forward(images)
+            found = caught.pop()
+            return found.mean(dim=(2, 3)) if found.ndim == 4 else found.flatten(1)
+
+        return answer
+
+    try:
+        return judging.answers(subject, make_answer, progress, every=True)
+    finally:
+        hook.remove()
+
+
+def _told(classes: tuple[str, ...]) -> str:
+    if not classes:
+        return "numbers, not classes"
+    rest = ", ..." if len(classes) > 3 else ""
+    return f"{len(classes)} classes ({', '.join(classes[:3])}{rest})"
