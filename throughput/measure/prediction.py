@@ -57,7 +57,7 @@ def check_first_suggestion(
 def _other_work(
     plan: Plan, plans: Sequence[Plan], certificate_of: Callable[[Plan], Certificate]
 ) -> str | None:
-    """Why a plan that brings in a loader, or options of it, does not do the work of ``plans``; None if it does."""
+    """Why a plan that brings in a loader, or options of it, does other work than ``plans``; else None."""
     if any((plan.loader, plan.options) == (one.loader, one.options) for one in plans):
         return None
     certificate = certificate_of(plan)
