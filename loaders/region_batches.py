@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from throughput.canonical import epoch_batches
 from throughput.contracts import Batch, Loader, Work
-from throughput.errors import ThroughputError
+from throughput.errors import LoaderError, OptionError, ThroughputError
 from throughput.loaders.order import streamed_batches
 from throughput.loaders.regions import Renderer, Ways, compile_kernels
 from throughput.loaders.workers import end_workers, items, worker_loader
@@ -34,7 +34,12 @@ _CHUNK = 16
 
 
 def open_loader(work: Work, options: RoiOptions, processes: int) -> ThreadLoader | ProcessLoader:
-    """The loader of this process's threads, or of several processes."""
+    """The loader of this process's threads, or of several processes. Raises OptionError."""
+    if options.order == "stream" and not isinstance(work.source, ShardSource):
+        raise OptionError(
+            f"roi.order=stream reads shard by shard, and {work.source.location} is not shards: run "
+            f"throughput pack --restart {work.source.location} OUT and give OUT as --data, or leave it out"
+        )
     compile_kernels()
     return ThreadLoader(work, options) if processes == 1 else ProcessLoader(work, options, processes)
 
@@ -122,22 +127,49 @@ class _EpochLoader(Loader):
         self.samples_per_epoch = sum(len(ids) for ids in _batches(work, options, 0))
         self._running: Any = iter(())
         self._ready_for: int | None = None
+        self._begun = 0
 
     @abstractmethod
     def _restart(self, first_epoch: int) -> None:
         """Begin anew, with the batches of ``first_epoch``."""
 
+    @abstractmethod
+    def _end(self) -> None:
+        """End the threads or processes."""
+
     def epoch(self, index: int) -> Iterator[Batch]:
-        """Continues with the batches that were made ahead where ``index`` is the next epoch."""
+        """Continues with the batches that were made ahead where ``index`` is the next epoch.
+
+        Raises LoaderError where another epoch begins, or the loader is closed, before this one has ended.
+        """
+        self._begun += 1
+        number = self._begun
         if self._ready_for != index:
             self._restart(index)
         self._ready_for = None  # unless this epoch is read to its end
-        for ids, images in islice(self._running, -(-self.samples_per_epoch // self._work.batch_size)):
+        due = -(-self.samples_per_epoch // self._work.batch_size)
+        for came in range(due):
+            if number != self._begun:
+                raise LoaderError(
+                    f"epoch {index} ended after {came} of {due} batches: another one was begun meanwhile, or "
+                    "the loader was closed; read one epoch at a time"
+                )
+            batch = next(self._running, None)
+            if batch is None:
+                raise LoaderError(f"epoch {index} ended after {came} of {due} batches: its workers ended")
+            ids, images = batch
+            del batch
             labels = torch.from_numpy(self._work.source.labels[ids])
             yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
             del images
-        if self._work.split == "train":
+        if self._work.split == "train" and number == self._begun:
             self._ready_for = index + 1
+
+    def close(self) -> None:
+        """End the epoch that is being read, if one is, and the threads or processes."""
+        self._begun += 1
+        self._ready_for = None
+        self._end()
 
 
 class ThreadLoader(_EpochLoader):
@@ -148,10 +180,10 @@ class ThreadLoader(_EpochLoader):
         self._rendered = _Rendered(work, options, work.workers, pin=work.device.startswith("cuda"))
 
     def _restart(self, first_epoch: int) -> None:
-        self.close()
+        self._end()
         self._running = self._rendered.run(_keys(self._work, self._options, first_epoch, 0, 1))
 
-    def close(self) -> None:
+    def _end(self) -> None:
         if isinstance(self._running, Generator):
             self._running.close()
         self._running = iter(())
@@ -169,7 +201,7 @@ class ProcessLoader(_EpochLoader):
         self._stream.first_epoch.fill_(first_epoch)
         self._running = items(iter(self._workers))
 
-    def close(self) -> None:
+    def _end(self) -> None:
         self._running = iter(())
         end_workers(self._workers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,31 @@ def test_pixels_that_were_not_normalised(work: Work) -> None:
 def test_an_epoch_of_another_size(work: Work) -> None:
     (remark,) = remarks(work, pixels(-2, 2), [0, 1, 2, 0], samples=7)
     assert "an epoch of this pipeline holds 7 images" in remark
+
+
+def test_a_smaller_last_batch_may_be_dropped(work: Work) -> None:
+    images = len(work.source.ids("train"))
+    assert images % 4, "there is one to drop"
+    whole = images // 4 * 4
+    assert remarks(work, pixels(-2, 2), [0, 1, 2, 0], whole) == []
+    for samples in (whole - 4, whole + 4, images - 1 if images - 1 != whole else images + 1):
+        assert len(remarks(work, pixels(-2, 2), [0, 1, 2, 0], samples)) == 1
+
+
+def test_one_of_several_processes_reads_its_share(work: Work) -> None:
+    images = len(work.source.ids("train"))
+    work = replace(work, world_size=3, rank=1)
+    assert images % 3, "shares differ"
+    for share in (images // 3, images // 3 + 1, images // 3 // 4 * 4):
+        assert remarks(work, pixels(-2, 2), [0, 1, 2, 0], share) == []
+    (remark,) = remarks(work, pixels(-2, 2), [0, 1, 2, 0], images)
+    assert "in 3 processes: it reads others" in remark
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("place", [0, 2])
+def test_pixels_that_are_no_numbers(work: Work, value: float, place: int) -> None:
+    batches = [batch(pixels(-2, 2), [0, 1, 2, 0]) for _ in range(3)]
+    batches[place].images[1, 2, 3, 4] = value
+    (remark,) = implausible(batches, work, 0)
+    assert remark.startswith("1 of 3 batches hold pixels that are NaN or infinite")
