@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from throughput.canonical import epoch_batches
-from throughput.contracts import Batch, Loader, Work
-from throughput.errors import LoaderError, OptionError, ThroughputError
+from throughput.contracts import Work
+from throughput.errors import OptionError, ThroughputError
+from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.order import streamed_batches
 from throughput.loaders.regions import Renderer, Ways, compile_kernels
 from throughput.loaders.workers import end_workers, items, worker_loader
@@ -75,9 +75,7 @@ class _Rendered:
         self._memory = ReusedMemory()
         self._local = threading.local()
 
-    def run(
-        self, keys: Iterator[tuple[int, NDArray[np.int64]]]
-    ) -> Generator[tuple[NDArray[np.int64], Tensor], None, None]:
+    def run(self, keys: Iterator[tuple[int, NDArray[np.int64]]]) -> Generator[Made, None, None]:
         """Render the batches of ``keys``, (epoch, ids), in order."""
         chunk = max(1, min(_CHUNK, self._work.batch_size // self._threads))
         chunks_a_batch = -(-self._work.batch_size // chunk)
@@ -98,7 +96,7 @@ class _Rendered:
                 ids, images, parts = batches.pop(0)
                 for _ in range(parts - 1):
                     next(done)
-                yield ids, images
+                yield Made(ids, images)
                 del images  # for as long as it is named here, its memory would not be used again
 
     def _room(self, count: int) -> Tensor:
@@ -118,91 +116,43 @@ class _Rendered:
         return True
 
 
-class _EpochLoader(Loader):
-    """What threads and processes have in common: batches of one stream, epoch after epoch."""
-
-    def __init__(self, work: Work, options: RoiOptions) -> None:
-        self._work = work
-        self._options = options
-        self.samples_per_epoch = sum(len(ids) for ids in _batches(work, options, 0))
-        self._running: Any = iter(())
-        self._ready_for: int | None = None
-        self._begun = 0
-
-    @abstractmethod
-    def _restart(self, first_epoch: int) -> None:
-        """Begin anew, with the batches of ``first_epoch``."""
-
-    @abstractmethod
-    def _end(self) -> None:
-        """End the threads or processes."""
-
-    def epoch(self, index: int) -> Iterator[Batch]:
-        """Continues with the batches that were made ahead where ``index`` is the next epoch.
-
-        Raises LoaderError where another epoch begins, or the loader is closed, before this one has ended.
-        """
-        self._begun += 1
-        number = self._begun
-        if self._ready_for != index:
-            self._restart(index)
-        self._ready_for = None  # unless this epoch is read to its end
-        due = -(-self.samples_per_epoch // self._work.batch_size)
-        for came in range(due):
-            if number != self._begun:
-                raise LoaderError(
-                    f"epoch {index} ended after {came} of {due} batches: another one was begun meanwhile, or "
-                    "the loader was closed; read one epoch at a time"
-                )
-            batch = next(self._running, None)
-            if batch is None:
-                raise LoaderError(f"epoch {index} ended after {came} of {due} batches: its workers ended")
-            ids, images = batch
-            del batch
-            labels = torch.from_numpy(self._work.source.labels[ids])
-            yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
-            del images
-        if self._work.split == "train" and number == self._begun:
-            self._ready_for = index + 1
-
-    def close(self) -> None:
-        """End the epoch that is being read, if one is, and the threads or processes."""
-        self._begun += 1
-        self._ready_for = None
-        self._end()
+def _samples_per_epoch(work: Work, options: RoiOptions) -> int:
+    return sum(len(ids) for ids in _batches(work, options, 0))
 
 
-class ThreadLoader(_EpochLoader):
+class ThreadLoader(EpochLoader):
     """Threads of this process."""
 
     def __init__(self, work: Work, options: RoiOptions) -> None:
-        super().__init__(work, options)
+        super().__init__(work, _samples_per_epoch(work, options))
+        self._options = options
+        self._rendering: Generator[Made, None, None] | None = None
         self._rendered = _Rendered(work, options, work.workers, pin=work.device.startswith("cuda"))
 
-    def _restart(self, first_epoch: int) -> None:
+    def _begin(self, first_epoch: int) -> Iterator[Made]:
         self._end()
-        self._running = self._rendered.run(_keys(self._work, self._options, first_epoch, 0, 1))
+        self._rendering = self._rendered.run(_keys(self._work, self._options, first_epoch, 0, 1))
+        return self._rendering
 
     def _end(self) -> None:
-        if isinstance(self._running, Generator):
-            self._running.close()
-        self._running = iter(())
+        if self._rendering is not None:
+            self._rendering.close()
+        self._rendering = None
 
 
-class ProcessLoader(_EpochLoader):
+class ProcessLoader(EpochLoader):
     """Processes of several threads each, which take turns with the batches."""
 
     def __init__(self, work: Work, options: RoiOptions, processes: int) -> None:
-        super().__init__(work, options)
+        super().__init__(work, _samples_per_epoch(work, options))
         self._stream = _Stream(work, options, processes)
         self._workers = worker_loader(self._stream, replace(work, workers=processes), options)
 
-    def _restart(self, first_epoch: int) -> None:
+    def _begin(self, first_epoch: int) -> Iterator[Made]:
         self._stream.first_epoch.fill_(first_epoch)
-        self._running = items(iter(self._workers))
+        return (Made(*item) for item in items(iter(self._workers)))
 
     def _end(self) -> None:
-        self._running = iter(())
         end_workers(self._workers)
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
 
 from throughput.canonical import Boxes, centre_crop, draw_boxes
 from throughput.contracts import Work
@@ -19,7 +18,7 @@ from throughput.jpeg.header import has_end, read_frame
 from throughput.jpeg.splice import BAD_INDEX, DAMAGES, FOUND, SPLICED, cut, room_bytes
 from throughput.kernel import one_process_compiles
 from throughput.loaders.order import compile_order
-from throughput.pixels import decode_image, open_image
+from throughput.pixels import decode_image, open_image, require_pixels
 from throughput.resize import Axis, grey_of, resize_into
 
 _BLANK = np.empty(0, np.uint8)
@@ -125,10 +124,7 @@ class Renderer:
             is_jpeg = frame is not None and frame.components in (1, 3) and frame.precision == 8
             sized = frame if is_jpeg and frame else open_image(self._work, sample_id, data.tobytes())
             height, width = sized.height, sized.width
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and height * width > 2 * limit:  # where Pillow refuses as well
-            cause = f"not a readable image: its {height * width} pixels exceed the limit of {2 * limit}"
-            raise SampleError(source.describe(sample_id), cause)
+        require_pixels(self._work, sample_id, height, width)
         return Sample(sample_id, data, lengths, height, width, is_jpeg, checksum)
 
     def _verify(self, sample_id: int, data: NDArray[np.uint8], checksum: int | None) -> None:

@@ -192,7 +192,11 @@ def test_shards_of_the_first_version_are_read_and_made_into_the_second(
 def test_the_command_counts_each_kind(tmp_path: Path, photos: Source) -> None:
     result = CliRunner().invoke(command, [photos.location, str(tmp_path / "packed"), "--restart"])
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[1:] == [
+    lines = result.stdout.splitlines()
+    before = photos.encoded_bytes()
+    after = opened(tmp_path / "packed").encoded_bytes()
+    assert lines[1] == f"images of {before} bytes take {after} now ({100 * after / before - 100:+.2f} %)"
+    assert lines[2:] == [
         "12 baseline: restart intervals",
         "2 progressive: restart intervals",
         "2 CMYK: left as they are",
