@@ -59,8 +59,9 @@ def against_itself(
     covered = sum(one.low <= 1 <= one.high for one in found)
     half = statistics.median((one.high - one.low) / 2 for one in found)
     return Outcome(
-        f"{loader} against itself, {comparisons} comparisons of {pairs} pairs of {seconds:g} s: the 95 % interval covers 1 in "
-        f"{covered} ({100 * covered / comparisons:.0f} %), its median half-width is {100 * half:.1f} %",
+        f"{loader} against itself, {comparisons} comparisons of {pairs} pairs of {seconds:g} s: the 95 % "
+        f"interval covers 1 in {covered} ({100 * covered / comparisons:.0f} %), "
+        f"its median half-width is {100 * half:.1f} %",
         covered >= COVERED * comparisons and half <= WIDEST_HALF,
     )
 
