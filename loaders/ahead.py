@@ -17,7 +17,7 @@ from PIL import Image
 from throughput.canonical import centre_crop, draw_boxes, epoch_batches
 from throughput.contracts import Work
 from throughput.jpeg.header import has_end, read_frame
-from throughput.pixels import decode_image, open_image
+from throughput.pixels import decode_image, open_image, require_pixels
 from throughput.threads import in_threads
 
 
@@ -53,6 +53,7 @@ def sized(work: Work, sample: int, data: bytes) -> tuple[bytes, int, int]:
     frame = read_frame(data)
     plain_jpeg = frame is not None and frame.components in (1, 3) and frame.precision == 8
     if frame is not None and plain_jpeg and has_end(data):
+        require_pixels(work, sample, frame.height, frame.width)
         return data, frame.height, frame.width
     # A decoder that stops at the crop's last row would not notice that the rest of the file is missing.
     opened = open_image(work, sample, data)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 from throughput.canonical import epoch_ids
-from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
+from throughput.contracts import Loader, LoaderFactory, Requirement, Work
 from throughput.errors import LoaderError, OptionError, SampleError
 from throughput.loaders.ahead import Ahead, Encode, Encoded, encoded_batch, sized
+from throughput.loaders.epochs import EpochLoader, Made
 from throughput.measure.environment import Finding
 from throughput.pixels import render_batch
 
@@ -77,11 +78,8 @@ class DaliLoaderFactory(LoaderFactory):
             raise OptionError(
                 f"dali.decode=gpu needs --device cuda, got {work.device}: choose decode=auto or cpu"
             )
-        loader = DaliLoader(work, options, decode)
-        try:
+        with closing(DaliLoader(work, options, decode)) as loader:
             yield loader
-        finally:
-            loader.close()
 
     def stage_seconds(self, work: Work, options: DaliOptions, ids: NDArray[np.int64]) -> dict[str, float]:
         """By leaving stages out: DALI fuses them, so what a stage adds to a pipeline is what it takes.
@@ -104,7 +102,7 @@ class DaliLoaderFactory(LoaderFactory):
         }
 
 
-class DaliLoader(Loader):
+class DaliLoader(EpochLoader):
     """A pipeline fed by threads that read ahead. encode: what is done to images before they are decoded."""
 
     def __init__(
@@ -114,35 +112,26 @@ class DaliLoader(Loader):
         decode: Literal["cpu", "gpu"],
         encode: Encode = encoded_batch,
     ) -> None:
-        self._work = work
+        super().__init__(work, len(epoch_ids(work, 0)))
         self._encode = encode
         self._options = options
         self._decode = decode
-        self.samples_per_epoch = len(epoch_ids(work, 0))
-        self._batches_per_epoch = -(-self.samples_per_epoch // work.batch_size)
         self._pipeline: Any = None
         self._ahead: Ahead | None = None
         self._in_pipeline: deque[Encoded] = deque()
-        self._ready_for: int | None = None
         self._lent: deque[tuple[torch.cuda.Event, Tensor]] = deque()
 
-    def epoch(self, index: int) -> Iterator[Batch]:
-        """Continues with what is in the pipeline already where ``index`` is the next epoch."""
-        import torch
-
-        if self._ready_for != index:
-            self._restart(index)
-        self._ready_for = None  # unless this epoch is read to its end
-        for _ in range(self._batches_per_epoch):
+    def _begin(self, first_epoch: int) -> Iterator[Made]:
+        """A new pipeline: one that was left in mid-epoch, or has failed, counts its batches wrongly."""
+        self._end()
+        self._ahead = Ahead(self._work, first_epoch, self._options.prefetch, self._encode)
+        self._pipeline = _build(self._work, self._options, self._decode, self._next_inputs)
+        while True:
             images = self._run()
-            ids = self._in_pipeline.popleft().ids
-            labels = torch.from_numpy(self._work.source.labels[ids])
-            yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
-        if self._work.split == "train":
-            self._ready_for = index + 1
+            yield Made(self._in_pipeline.popleft().ids, images)
+            del images
 
-    def close(self) -> None:
-        """End the pipeline, its threads and those that read ahead."""
+    def _end(self) -> None:
         if self._ahead is not None:
             self._ahead.close()
         if self._pipeline is not None:
@@ -153,12 +142,6 @@ class DaliLoader(Loader):
         self._in_pipeline.clear()
         while self._lent:
             self._lent.popleft()[0].synchronize()
-
-    def _restart(self, first_epoch: int) -> None:
-        """A new pipeline: one that was left in mid-epoch, or has failed, counts its batches wrongly."""
-        self.close()
-        self._ahead = Ahead(self._work, first_epoch, self._options.prefetch, self._encode)
-        self._pipeline = _build(self._work, self._options, self._decode, self._next_inputs)
 
     def _next_inputs(self) -> tuple[list[NDArray[Any]] | NDArray[Any], ...]:
         """What DALI asks for when it wants to work on one more batch."""

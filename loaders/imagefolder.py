@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING
 
 from throughput.canonical import epoch_batches, epoch_ids
-from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
+from throughput.contracts import Loader, LoaderFactory, Requirement, Work
 from throughput.errors import SampleError
+from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
 from throughput.pixels import render_batch
 
@@ -83,30 +84,15 @@ class _Keys:
                 yield epoch, ids
 
 
-class _DataLoaderLoader(Loader):
+class _DataLoaderLoader(EpochLoader):
     def __init__(self, work: Work, options: WorkerOptions) -> None:
-        self._work = work
-        self.samples_per_epoch = len(epoch_ids(work, 0))
-        self._batches_per_epoch = -(-self.samples_per_epoch // work.batch_size)
+        super().__init__(work, len(epoch_ids(work, 0)))
         self._keys = _Keys(work)
         self._workers = worker_loader(_Images(work), work, options, self._keys)
-        self._items: Iterator[Any] = iter(())
-        self._ready_for: int | None = None
 
-    def epoch(self, index: int) -> Iterator[Batch]:
-        """Continues with the batches that the workers have made ahead where ``index`` is the next epoch."""
-        import torch
+    def _begin(self, first_epoch: int) -> Iterator[Made]:
+        self._keys.first_epoch = first_epoch
+        return (Made(*item) for item in items(iter(self._workers)))
 
-        if self._ready_for != index:
-            self._keys.first_epoch = index
-            self._items = items(iter(self._workers))
-        self._ready_for = None  # unless this epoch is read to its end
-        for ids, images in islice(self._items, self._batches_per_epoch):
-            labels = torch.from_numpy(self._work.source.labels[ids])
-            yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
-        if self._work.split == "train":
-            self._ready_for = index + 1
-
-    def close(self) -> None:
-        self._items = iter(())
+    def _end(self) -> None:
         end_workers(self._workers)

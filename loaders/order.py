@@ -28,6 +28,11 @@ def streamed_batches(work: Work, source: ShardSource, epoch: int, shuffle: int) 
     return [ids[begin : begin + work.batch_size] for begin in range(0, len(ids), work.batch_size)]
 
 
+def compile_order() -> None:
+    """Compile what an order takes, or load it compiled, before anybody waits for a batch."""
+    _through_buffer(np.arange(3), 2, np.random.default_rng(0))
+
+
 def _through_buffer(stream: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     buffer, following = stream[:size].copy(), stream[size:]
     leaving = rng.integers(0, max(1, len(buffer)), len(following))

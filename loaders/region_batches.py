@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from throughput.canonical import epoch_batches
-from throughput.contracts import Batch, Loader, Work
-from throughput.errors import ThroughputError
+from throughput.contracts import Work
+from throughput.errors import OptionError, ThroughputError
+from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.order import streamed_batches
 from throughput.loaders.regions import Renderer, Ways, compile_kernels
 from throughput.loaders.workers import end_workers, items, worker_loader
@@ -34,7 +34,12 @@ _CHUNK = 16
 
 
 def open_loader(work: Work, options: RoiOptions, processes: int) -> ThreadLoader | ProcessLoader:
-    """The loader of this process's threads, or of several processes."""
+    """The loader of this process's threads, or of several processes. Raises OptionError."""
+    if options.order == "stream" and not isinstance(work.source, ShardSource):
+        raise OptionError(
+            f"roi.order=stream reads shard by shard, and {work.source.location} is not shards: run "
+            f"throughput pack --restart {work.source.location} OUT and give OUT as --data, or leave it out"
+        )
     compile_kernels()
     return ThreadLoader(work, options) if processes == 1 else ProcessLoader(work, options, processes)
 
@@ -70,9 +75,7 @@ class _Rendered:
         self._memory = ReusedMemory()
         self._local = threading.local()
 
-    def run(
-        self, keys: Iterator[tuple[int, NDArray[np.int64]]]
-    ) -> Generator[tuple[NDArray[np.int64], Tensor], None, None]:
+    def run(self, keys: Iterator[tuple[int, NDArray[np.int64]]]) -> Generator[Made, None, None]:
         """Render the batches of ``keys``, (epoch, ids), in order."""
         chunk = max(1, min(_CHUNK, self._work.batch_size // self._threads))
         chunks_a_batch = -(-self._work.batch_size // chunk)
@@ -93,7 +96,7 @@ class _Rendered:
                 ids, images, parts = batches.pop(0)
                 for _ in range(parts - 1):
                     next(done)
-                yield ids, images
+                yield Made(ids, images)
                 del images  # for as long as it is named here, its memory would not be used again
 
     def _room(self, count: int) -> Tensor:
@@ -113,64 +116,43 @@ class _Rendered:
         return True
 
 
-class _EpochLoader(Loader):
-    """What threads and processes have in common: batches of one stream, epoch after epoch."""
-
-    def __init__(self, work: Work, options: RoiOptions) -> None:
-        self._work = work
-        self._options = options
-        self.samples_per_epoch = sum(len(ids) for ids in _batches(work, options, 0))
-        self._running: Any = iter(())
-        self._ready_for: int | None = None
-
-    @abstractmethod
-    def _restart(self, first_epoch: int) -> None:
-        """Begin anew, with the batches of ``first_epoch``."""
-
-    def epoch(self, index: int) -> Iterator[Batch]:
-        """Continues with the batches that were made ahead where ``index`` is the next epoch."""
-        if self._ready_for != index:
-            self._restart(index)
-        self._ready_for = None  # unless this epoch is read to its end
-        for ids, images in islice(self._running, -(-self.samples_per_epoch // self._work.batch_size)):
-            labels = torch.from_numpy(self._work.source.labels[ids])
-            yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
-            del images
-        if self._work.split == "train":
-            self._ready_for = index + 1
+def _samples_per_epoch(work: Work, options: RoiOptions) -> int:
+    return sum(len(ids) for ids in _batches(work, options, 0))
 
 
-class ThreadLoader(_EpochLoader):
+class ThreadLoader(EpochLoader):
     """Threads of this process."""
 
     def __init__(self, work: Work, options: RoiOptions) -> None:
-        super().__init__(work, options)
+        super().__init__(work, _samples_per_epoch(work, options))
+        self._options = options
+        self._rendering: Generator[Made, None, None] | None = None
         self._rendered = _Rendered(work, options, work.workers, pin=work.device.startswith("cuda"))
 
-    def _restart(self, first_epoch: int) -> None:
-        self.close()
-        self._running = self._rendered.run(_keys(self._work, self._options, first_epoch, 0, 1))
+    def _begin(self, first_epoch: int) -> Iterator[Made]:
+        self._end()
+        self._rendering = self._rendered.run(_keys(self._work, self._options, first_epoch, 0, 1))
+        return self._rendering
 
-    def close(self) -> None:
-        if isinstance(self._running, Generator):
-            self._running.close()
-        self._running = iter(())
+    def _end(self) -> None:
+        if self._rendering is not None:
+            self._rendering.close()
+        self._rendering = None
 
 
-class ProcessLoader(_EpochLoader):
+class ProcessLoader(EpochLoader):
     """Processes of several threads each, which take turns with the batches."""
 
     def __init__(self, work: Work, options: RoiOptions, processes: int) -> None:
-        super().__init__(work, options)
+        super().__init__(work, _samples_per_epoch(work, options))
         self._stream = _Stream(work, options, processes)
         self._workers = worker_loader(self._stream, replace(work, workers=processes), options)
 
-    def _restart(self, first_epoch: int) -> None:
+    def _begin(self, first_epoch: int) -> Iterator[Made]:
         self._stream.first_epoch.fill_(first_epoch)
-        self._running = items(iter(self._workers))
+        return (Made(*item) for item in items(iter(self._workers)))
 
-    def close(self) -> None:
-        self._running = iter(())
+    def _end(self) -> None:
         end_workers(self._workers)
 
 

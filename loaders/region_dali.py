@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,13 @@ from throughput.contracts import Work
 from throughput.errors import SampleError
 from throughput.jpeg.splice import DAMAGES, FOUND, SPLICED, cut, room_bytes
 from throughput.loaders.ahead import Encoded, encoded_batch
-from throughput.loaders.dali import DaliLoader, DaliOptions
+from throughput.loaders.dali import DaliLoader, DaliLoaderFactory, DaliOptions
+from throughput.threads import in_threads
+
+DALI = DaliLoaderFactory()
+"""Whose requirements are those of decoding here."""
+_CHUNK = 16
+"""Images that a thread cuts in one go: handing over one by one would cost more than cutting."""
 
 
 def dali_loader(work: Work, prefetch: int, decode: Literal["cpu", "gpu"]) -> DaliLoader:
@@ -26,21 +33,34 @@ def cut_batch(
     whole = encoded_batch(work, epoch, ids, images)
     if work.centred:
         return whole  # the filter looks beyond the centre, and what it needs is nearly the whole image
+    sizes = np.array([image[1:] for image in images], np.int64)
     start = whole.regions.start.copy()
-    data = []
-    for place, sample_id in enumerate(ids.tolist()):
+    data: list[NDArray[np.uint8]] = []
+    chunks = [slice(begin, begin + _CHUNK) for begin in range(0, len(ids), _CHUNK)]
+    threads = min(work.workers, len(chunks))
+    with closing(in_threads(lambda chunk: _cut(work, whole, sizes, chunk, start), chunks, threads)) as done:
+        for cut_ones in done:
+            data += cut_ones
+    return Encoded(ids, data, whole.regions._replace(start=start))
+
+
+def _cut(
+    work: Work, whole: Encoded, sizes: NDArray[np.int64], chunk: slice, start: NDArray[np.int32]
+) -> list[NDArray[np.uint8]]:
+    """The JPEGs of some images of a batch; ``start`` is moved to where the regions now begin."""
+    made = []
+    for place in range(len(whole.ids))[chunk]:
+        sample_id, data = int(whole.ids[place]), whole.data[place]
         kept = work.source.kept(sample_id)
         lengths = FOUND if kept is None else kept.interval_bytes
-        (top, left), (height, width) = whole.regions.start[place], whole.regions.shape[place]
-        room = np.empty(room_bytes(len(whole.data[place])), np.uint8)
-        _, image_height, image_width = images[place]
-        size = (image_height, image_width)
-        region = cut(whole.data[place], lengths, (int(top), int(left), int(height), int(width)), room, size)
-        if region.status < 0:
+        box = (*whole.regions.start[place].tolist(), *whole.regions.shape[place].tolist())
+        room = np.empty(room_bytes(len(data)), np.uint8)
+        region = cut(data, lengths, box, room, tuple(sizes[place].tolist()))
+        if region.status < 0 and len(lengths):
             raise SampleError(work.source.describe(sample_id), DAMAGES[region.status])
         if region.status == SPLICED:
-            data.append(room[: region.size_bytes].copy())
+            made.append(room[: region.size_bytes].copy())
             start[place] -= (region.top, region.left)
         else:
-            data.append(whole.data[place])
-    return Encoded(ids, data, whole.regions._replace(start=start))
+            made.append(data)
+    return made

@@ -8,10 +8,12 @@ formats are decoded whole.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_all_start_methods
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,6 +28,7 @@ from throughput.contracts import (
     no_progress,
 )
 from throughput.errors import OptionError, RoomError
+from throughput.registry import missing_requirements
 from throughput.sources.arrays import ArraySource
 from throughput.sources.conversion import packed_copy
 from throughput.sources.pack import MOST_GROWTH
@@ -44,10 +47,11 @@ class RoiOptions:
     """prefetch: batches made ahead. order: ``global`` shuffles all samples, ``stream`` reads shard by shard.
 
     shuffle: samples in the shuffle buffer of ``stream``. processes: 0 chooses; workers are threads.
-    prepare: pack what has no restart intervals into the cache folder, where it has room. region: 0 decodes
-    whole images. dct_scale: 1 decodes at half size where the crop is at least twice its target (not the
-    canonical pixels). verify: 1 checks each sample's checksum. start: how processes are started.
-    decode: ``gpu`` hands the regions to DALI, which decodes them on the device.
+    prepare: pack what has no restart intervals into the cache folder, where it has room; what is not shards
+    is packed for ``stream`` anyhow. region: 0 decodes whole images. dct_scale: 1 decodes at half size where
+    the crop is at least twice its target (not the canonical pixels). verify: 1 checks each sample's
+    checksum. start: how processes are started. decode: ``gpu`` hands the regions to DALI, which decodes
+    them on the device.
     """
 
     prefetch: int = 2
@@ -66,6 +70,9 @@ class RoiOptions:
             raise OptionError(f"order must be one of {', '.join(_ORDERS)}, got {self.order!r}")
         if self.decode not in ("cpu", "gpu"):
             raise OptionError(f"decode must be cpu or gpu, got {self.decode!r}")
+        starts = get_all_start_methods()
+        if self.start not in starts:
+            raise OptionError(f"start must be one of {', '.join(starts)}, got {self.start!r}")
         alone = [name for name in ("dct_scale", "verify", "processes") if getattr(self, name)]
         if self.decode == "gpu" and (alone or self.order != "global" or not self.region):
             raise OptionError(
@@ -93,16 +100,24 @@ class RoiLoaderFactory(LoaderFactory):
         return "gpu" if options.decode == "gpu" else "cpu"
 
     def prepare(self, work: Work, options: RoiOptions, progress: Progress = no_progress) -> Prepared:
-        """Pack a source without restart intervals into the cache folder, where it has room for it."""
+        """Pack a source without restart intervals into the cache folder, where it has room for it.
+
+        Warns where it has none. Raises RoomError where nothing else will do.
+        """
         source = work.source
-        if not options.prepare or (isinstance(source, ShardSource) and source.growth is not None):
+        must_pack = options.order == "stream" and not isinstance(source, ShardSource)
+        has_intervals = isinstance(source, ShardSource) and source.growth is not None
+        if has_intervals or not (options.prepare or must_pack):
             return Prepared(work)
-        if isinstance(source, ArraySource):
+        if isinstance(source, ArraySource) and not must_pack:
             return Prepared(work)  # no JPEGs, so no restart intervals
         try:
             copy = packed_copy(source, progress, growth=MOST_GROWTH)
-        except RoomError:
-            return Prepared(work)  # any source will do: its images are decoded whole
+        except RoomError as error:
+            if must_pack:
+                raise
+            warnings.warn(f"roi decodes whole images, which is slower: {error}", stacklevel=2)
+            return Prepared(work)
         return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes, copy.folder)
 
     @contextmanager
@@ -111,8 +126,11 @@ class RoiLoaderFactory(LoaderFactory):
         if options.decode == "gpu":
             if not work.device.startswith("cuda"):
                 raise OptionError(f"roi.decode=gpu needs --device cuda, got {work.device}: leave it out")
-            from throughput.loaders.region_dali import dali_loader
+            from throughput.loaders.region_dali import DALI, dali_loader
 
+            if missing := missing_requirements(DALI):
+                needs = "; ".join(f"{one.module} is missing: {one.install}" for one in missing)
+                raise OptionError(f"roi.decode=gpu decodes by DALI: {needs}")
             with closing(dali_loader(work, options.prefetch, "gpu")) as loader:
                 yield loader
             return
@@ -139,8 +157,8 @@ class RoiLoaderFactory(LoaderFactory):
         for sample, one, place in zip(samples, wanted, out, strict=True):
             encoded, spent = core_seconds(partial(renderer.cut, sample, one))
             seconds["read"] += spent
-            pixels, spent = core_seconds(partial(renderer.decode, encoded, sample, one))
+            decoded, spent = core_seconds(partial(renderer.decode, encoded, sample, one))
             seconds["decode"] += spent
-            _, spent = core_seconds(partial(renderer.transform, pixels, encoded, one, place))
+            _, spent = core_seconds(partial(renderer.transform, decoded, one, place))
             seconds["transform"] += spent
         return {name: spent / len(ids) for name, spent in seconds.items()}

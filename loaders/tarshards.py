@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from throughput.contracts import (
-    Batch,
     Loader,
     LoaderFactory,
     Prepared,
@@ -29,6 +28,7 @@ from throughput.contracts import (
     no_progress,
 )
 from throughput.errors import LoaderError, OptionError, SourceError, ThroughputError
+from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
 from throughput.pixels import render_batch
 from throughput.sources.conversion import packed_copy
@@ -200,45 +200,40 @@ def read_run(source: ShardSource, run: _Run) -> Iterator[tuple[int, bytes]]:
             yield sample, file["data"]
 
 
-class _ShardLoader(Loader):
+class _ShardLoader(EpochLoader):
+    endless = False
+
     def __init__(self, work: Work, source: ShardSource, options: WebDatasetOptions) -> None:
         import webdataset
 
-        self._work = work
-        self._source = source
         runs = epoch_runs(work, source, 0)
         readers = range(work.rank * work.workers, (work.rank + 1) * work.workers)
-        self.samples_per_epoch = sum(
+        samples_per_epoch = sum(
             len(run.ids)
             for reader in readers
             for run in reader_runs(runs, reader, work.world_size * work.workers)
         )
+        super().__init__(work, samples_per_epoch)
         self._shards = _Shards(work, source, options)
         self._workers = worker_loader(webdataset.DataPipeline(self._shards), work, options)
 
-    def epoch(self, index: int) -> Iterator[Batch]:
+    def _begin(self, first_epoch: int) -> Iterator[Made]:
         """Workers' whole batches pass through; their last, smaller ones are joined at the end."""
         import torch
 
-        self._shards.epoch.fill_(index)
-        rest: list[tuple[NDArray[np.int64], Tensor]] = []
+        self._shards.epoch.fill_(first_epoch)
+        rest: list[Made] = []
         for ids, images in items(iter(self._workers)):
             if len(ids) == self._work.batch_size:
-                yield self._batch(ids, images)
+                yield Made(ids, images)
             else:
-                rest.append((ids, images))
+                rest.append(Made(ids, images))
         if rest:
-            ids = np.concatenate([ids for ids, _ in rest])
-            images = torch.cat([images for _, images in rest])
+            ids = np.concatenate([made.ids for made in rest])
+            images = torch.cat([made.images for made in rest])
             for begin in range(0, len(ids), self._work.batch_size):
                 part = slice(begin, begin + self._work.batch_size)
-                yield self._batch(ids[part], images[part])
+                yield Made(ids[part], images[part])
 
-    def _batch(self, ids: NDArray[np.int64], images: Tensor) -> Batch:
-        import torch
-
-        labels = torch.from_numpy(self._source.labels[ids])
-        return Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
-
-    def close(self) -> None:
+    def _end(self) -> None:
         end_workers(self._workers)

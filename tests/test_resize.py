@@ -134,3 +134,12 @@ def test_luma_is_pillows_exactly() -> None:
     assert ours.shape == (300, 400, 1)
     assert ours.dtype == np.uint8
     assert np.array_equal(ours[:, :, 0], np.asarray(Image.fromarray(pixels).convert("L")))
+
+
+@pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
+@pytest.mark.parametrize("start", [-40, 70])
+def test_beyond_the_edge_all_looks_like_the_edge(start: int, grey: bool) -> None:
+    pixels = pixels_of(20, 60, 2, np.random.default_rng(0))
+    ours = resized(pixels, Axis(0, 1.0, 0, 16), Axis(start, 1.0, 5, 55), 16, grey)
+    edge = pixels[:16, 5 if start < 0 else 54, : 1 if grey else 3]
+    assert np.array_equal(ours, np.broadcast_to(edge[:, None], ours.shape))

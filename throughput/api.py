@@ -226,16 +226,14 @@ def bench(
         choose_dtype("auto", torch.device(work.device)), _decoding_on_the_gpu(work), _can_compile(work.device)
     )
     with Nursery() as nursery:
-        certificates = [
-            _certificate(
-                nursery,
-                Certification(plan.loader, plan.options, work, data is not None, recertify),
-                progress,
-            )
-            if certified
-            else UNCERTIFIED
-            for plan in plans
-        ]
+
+        def certificate_of(plan: Plan) -> Certificate:
+            if not certified:
+                return UNCERTIFIED
+            task = Certification(plan.loader, plan.options, plan.work, data is not None, recertify)
+            return _certificate(nursery, task, progress)
+
+        certificates = [certificate_of(plan) for plan in plans]
 
         def results_of(rows: Sequence[Row | None]) -> Results:
             judged = [
@@ -249,7 +247,7 @@ def bench(
             measure_rounds(plans, nursery, progress, lambda rows: on_results(results_of(rows)))
         )
         if check_prediction:
-            results = check_first_suggestion(results, plans, nursery, progress)
+            results = check_first_suggestion(results, plans, nursery, certificate_of, progress)
     on_results(results)
     return results
 

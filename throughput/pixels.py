@@ -57,6 +57,14 @@ def open_image(work: Work, sample_id: int, data: bytes) -> Image.Image:
         raise SampleError(work.source.describe(sample_id), f"not a readable image: {error}") from error
 
 
+def require_pixels(work: Work, sample_id: int, height: int, width: int) -> None:
+    """Raise SampleError for an image so large that Pillow refuses it (twice ``MAX_IMAGE_PIXELS``)."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > 2 * limit:
+        cause = f"not a readable image: its {height * width} pixels exceed the limit of {2 * limit}"
+        raise SampleError(work.source.describe(sample_id), cause)
+
+
 def decode_image(work: Work, sample_id: int, image: Image.Image) -> Image.Image:
     """Decode to RGB or grey, as ``work.channels`` says; alpha is dropped. Raises SampleError."""
     mode = "RGB" if work.channels == 3 else "L"

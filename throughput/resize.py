@@ -81,12 +81,16 @@ def _weights(start, scale, low, high, count):
     for place in range(count):
         centre = start + (place + 0.5) * scale
         # The same number for all, so that loops over them are alike; those too many weigh nothing.
-        from_here = min(begins[place], high - taps)
+        from_here = max(min(begins[place], high - taps), low)
         total = 0.0
         for pixel in range(begins[place], ends[place]):
             weight = max(0.0, 1.0 - abs((pixel - centre + 0.5) / reach))
             weights[place, pixel - from_here] = weight
             total += weight
+        if total == 0.0:  # beyond the edge: what lies there looks like the edge
+            nearest = 0 if centre < low else taps - 1
+            weights[place, nearest] = 1.0
+            total = 1.0
         for tap in range(taps):
             weights[place, tap] /= total
         first[place] = from_here

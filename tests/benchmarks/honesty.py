@@ -47,18 +47,21 @@ def ratio(nursery: Nursery, arms: tuple[Plan, Plan]) -> Ratio:
     return paired_ratio(rates[1], rates[0])
 
 
-def against_itself(nursery: Nursery, work: Work, loader: str, comparisons: int, pairs: int) -> Outcome:
+def against_itself(
+    nursery: Nursery, work: Work, loader: str, comparisons: int, pairs: int, seconds: float
+) -> Outcome:
     """The same loader in both arms: the interval should cover 1, and be narrow."""
     found = []
     for number in range(comparisons):
-        one = plan(work, loader, seed=number, pairs=pairs, seconds=3.0)
+        one = plan(work, loader, seed=number, pairs=pairs, seconds=seconds)
         found.append(ratio(nursery, (one, one)))
         show(f"{loader} against itself {number + 1}/{comparisons}", found[-1])
     covered = sum(one.low <= 1 <= one.high for one in found)
     half = statistics.median((one.high - one.low) / 2 for one in found)
     return Outcome(
-        f"{loader} against itself, {comparisons} comparisons of {pairs} pairs: the 95 % interval covers 1 in "
-        f"{covered} ({100 * covered / comparisons:.0f} %), its median half-width is {100 * half:.1f} %",
+        f"{loader} against itself, {comparisons} comparisons of {pairs} pairs of {seconds:g} s: the 95 % "
+        f"interval covers 1 in {covered} ({100 * covered / comparisons:.0f} %), "
+        f"its median half-width is {100 * half:.1f} %",
         covered >= COVERED * comparisons and half <= WIDEST_HALF,
     )
 
@@ -109,7 +112,8 @@ def main() -> None:
     parser.add_argument("--loader", default="torchvision")
     parser.add_argument("--comparisons", type=int, default=40)
     parser.add_argument("--delays", type=int, default=20)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--pairs", type=int, default=14)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of a pass of the loader against itself")
     parser.add_argument("--delay-pairs", type=int, default=5)
     arguments = parser.parse_args()
     work = Work(open_source(arguments.folder), batch_size=16, workers=usable_cores())
@@ -118,7 +122,9 @@ def main() -> None:
         for slower in (1.2, 1.05):
             outcomes.append(against_a_delay(nursery, work, slower, arguments.delays, arguments.delay_pairs))
         outcomes.append(
-            against_itself(nursery, work, arguments.loader, arguments.comparisons, arguments.pairs)
+            against_itself(
+                nursery, work, arguments.loader, arguments.comparisons, arguments.pairs, arguments.seconds
+            )
         )
     for outcome in outcomes:
         print(f"{'passed' if outcome.passed else 'MISSED'}: {outcome.told}")

@@ -61,7 +61,7 @@ def measure_limit(work: Work) -> Limit:
         kept_pixels += pixels
         encoded = renderer.cut(sample, one)
         decoded = renderer.decode(encoded, sample, one)
-        resize += _fastest(lambda d=decoded, e=encoded, w=one, p=place: renderer.transform(d, e, w, p))
+        resize += _fastest(lambda d=decoded, w=one, p=place: renderer.transform(d, w, p))
     count = len(samples)
     finish = _finish_seconds(work, out)
     rest = resize / count + finish

@@ -107,6 +107,16 @@ def segments(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
     return found, place
 
 
+def segment(marker: int, body: bytes) -> bytes:
+    """A segment as it stands in a file."""
+    return bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2, "big") + body
+
+
+def patched(data: bytes, place: int, new: bytes) -> bytes:
+    """The data with bytes at ``place`` overwritten."""
+    return data[:place] + new + data[place + len(new) :]
+
+
 def body_of(data: bytes, *markers: int) -> bytes | None:
     """The body of the first segment of one of these kinds; None where there is none."""
     return next((body for marker, body in segments(data)[0] if marker in markers), None)

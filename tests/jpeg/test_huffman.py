@@ -124,8 +124,30 @@ def test_no_symbols_at_all() -> None:
 
 @pytest.mark.parametrize(
     ("counts", "values"),
-    [([3], 3), ([1, 3], 4), ([2, 1], 3), ([0] * 15 + [255], 254), ([0] * 8 + [255, 255], 510)],
-    ids=["three of one bit", "too many of two bits", "beyond a full code", "a value missing", "too many"],
-)
-def test_what_is_no_prefix_code_is_not_sound(counts: list[int], values: int) -> None:
+    [
+        ([3], 3),
+        ([1, 3], 4),
+        ([2, 1], 3),
+        ([0, 4, 1], 5),
+        ([0] * 15 + [255], 254),
+        ([0] * 8 + [255, 255], 510),
+        ([2], 2),
+        ([1, 2], 3),
+        ([1] * 15 + [2], 17),
+    ],
+    ids=[
+        "three of one bit", "too many of two bits", "beyond a full code", "beyond all of two bits",
+        "a value missing", "too many", "1", "11", "sixteen ones",
+    ],
+)  # fmt: skip
+def test_what_is_no_prefix_code_or_has_a_code_of_all_ones_is_not_sound(
+    counts: list[int], values: int
+) -> None:
     assert not is_sound(HuffmanTable(bytes(counts) + bytes(16 - len(counts)), bytes(values)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "values"), [([], 0), ([1], 1), ([1, 1], 2), ([0, 3, 1], 4), ([1] * 16, 16)], ids=str
+)
+def test_codes_that_leave_only_all_ones_are_sound(counts: list[int], values: int) -> None:
+    assert is_sound(HuffmanTable(bytes(counts) + bytes(16 - len(counts)), bytes(values)))

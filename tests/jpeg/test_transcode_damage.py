@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import io
+import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle import DHT, DQT, EOI, SOS, encode, is_same, later_markers, read, save, scene, segments
+from oracle import (
+    DHT,
+    DQT,
+    EOI,
+    SOS,
+    encode,
+    is_same,
+    later_markers,
+    patched,
+    read,
+    save,
+    scene,
+    segment,
+    segments,
+)
 from PIL import Image
 
 from throughput.jpeg.huffman import HuffmanTable, is_sound
@@ -52,10 +67,6 @@ def place_of(data: bytes, marker: int) -> int:
     raise AssertionError(marker)
 
 
-def segment(marker: int, body: bytes) -> bytes:
-    return bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2, "big") + body
-
-
 def without(data: bytes, marker: int) -> bytes:
     """The file without its segments of this kind."""
     found, behind = segments(data)
@@ -65,10 +76,6 @@ def without(data: bytes, marker: int) -> bytes:
         if kind != marker
     ]
     return data[:2] + b"".join(left) + data[behind:]
-
-
-def patched(data: bytes, place: int, new: bytes) -> bytes:
-    return data[:place] + new + data[place + len(new) :]
 
 
 def cmyk() -> bytes:
@@ -175,6 +182,19 @@ def test_random_bytes_in_the_image_data(file: bytes) -> None:
     assert transcoded < 250
 
 
+@pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
+@pytest.mark.parametrize("fill", [b"\xff", b"\xff\xff"], ids=len)
+def test_fill_bytes_before_a_stuffed_zero(progressive: bool, fill: bytes) -> None:
+    """libjpeg-turbo reads them in two ways, and shows other pixels for it: they are for markers only."""
+    file = save(scene(24, 20), progressive=progressive, quality=98)
+    assert transcode(file, 1.0).reason == ""
+    behind = segments(file)[1]
+    places = [behind + found.start() for found in re.finditer(b"\xff\x00", file[behind:])]
+    assert places
+    for place in places:
+        assert_untouched(file[:place] + fill + file[place:], "damaged")
+
+
 def _swapped(data: bytes, places: list[int]) -> bytes:
     first, second = places[2], places[3]
     return patched(patched(data, first, data[second : second + 2]), second, data[first : first + 2])
@@ -212,13 +232,18 @@ def test_restart_markers_out_of_place(change: Callable[[bytes, list[int]], bytes
 
 
 @pytest.mark.parametrize("file", [COLOUR, PROGRESSIVE], ids=["baseline", "progressive"])
-def test_a_decompression_bomb_is_not_allocated(file: bytes) -> None:
+@pytest.mark.parametrize(
+    ("height", "width", "kind"),
+    [(65500, 65500, "unusual"), (13377, 13378, "unusual"), (13377, 13377, "damaged"), (200, 200, "damaged")],
+)
+def test_a_decompression_bomb_is_not_allocated(file: bytes, height: int, width: int, kind: str) -> None:
+    """Unusual: of more pixels than Pillow's limit. Damaged: of more than its bytes can hold."""
     frame = place_of(file, 0xC2 if file is PROGRESSIVE else 0xC0)
-    bomb = patched(file, frame + 5, (65500).to_bytes(2, "big") * 2)
+    bomb = patched(file, frame + 5, height.to_bytes(2, "big") + width.to_bytes(2, "big"))
     assert_same_or_untouched(file)
     tracemalloc.start()
     try:
-        assert_untouched(bomb, "damaged")
+        assert_untouched(bomb, kind)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -236,6 +261,22 @@ def test_a_huffman_table_that_libjpeg_refuses_is_damage() -> None:
     place = place_of(COLOUR, DHT)
     assert COLOUR[place + 4] == 0
     data = patched(COLOUR, place + 4 + 17 + 11, b"\x7f")
+    assert read(data) is None
+    assert_untouched(data, "damaged")
+
+
+@pytest.mark.parametrize("kind", [0x00, 0x10], ids=["DC", "AC"])
+def test_a_code_of_all_ones_is_damage(kind: int) -> None:
+    """libjpeg refuses it, wherever it is used: what cannot be decoded must not become decodable."""
+    place = place_of(GREY, DHT)
+    while GREY[place + 4] != kind:
+        place += 2 + int.from_bytes(GREY[place + 2 : place + 4], "big")
+    end = place + 2 + int.from_bytes(GREY[place + 2 : place + 4], "big")
+    counts, values = bytearray(GREY[place + 5 : place + 21]), GREY[place + 21 : end]
+    longest = max(length for length in range(16) if counts[length])
+    counts[longest] += 1
+    data = GREY[:place] + segment(DHT, bytes((kind, *counts)) + values + b"\x09") + GREY[end:]
+    assert read(GREY) is not None
     assert read(data) is None
     assert_untouched(data, "damaged")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from PIL import Image
 from throughput.contracts import Source, Split, Work
 from throughput.errors import SampleError
 from throughput.jpeg.splice import DAMAGES
+from throughput.loaders.ahead import sized
+from throughput.loaders.region_dali import cut_batch
 from throughput.loaders.regions import Renderer, Ways
 from throughput.pixels import render_batch
 from throughput.sources import ShardSource, open_source
@@ -268,3 +271,129 @@ def test_a_damaged_marker_is_named(folder: Source, own: ShardSource) -> None:
         rendered(work, Ways(), np.array([sample]), epoch)
     assert caught.value.sample == own.describe(sample)
     assert any(text in str(caught.value) for text in DAMAGES.values())
+
+
+def test_damage_between_markers_is_named_though_a_decoder_could_go_on(
+    folder: Source, own: ShardSource
+) -> None:
+    """The whole file has its end, and libjpeg makes pixels of it: the checksum tells that it was changed."""
+    sample, work = id_of(folder, "3-420.jpg"), work_over(own)
+    epoch = next(epoch for epoch in range(20) if own.describe(sample) in cuts(work, epoch))
+    data = own.read(sample)
+    for place in range(data.rindex(b"\xff\xda") + 14, len(data) - 40, 40):
+        if b"\xff" not in data[place - 1 : place + 21]:
+            overwrite(own, sample, place, bytes(20))
+    with pytest.raises(SampleError, match="the image is damaged") as caught:
+        rendered(work, Ways(), np.array([sample]), epoch)
+    assert caught.value.sample == own.describe(sample)
+
+
+def written(root: Path, images: dict[str, bytes]) -> Source:
+    """A folder of one class."""
+    (root / "one").mkdir(parents=True)
+    for name, data in images.items():
+        (root / "one" / name).write_bytes(data)
+    return open_source(root)
+
+
+def strange(data: bytes) -> dict[str, bytes]:
+    """What decoders cope with: a restart marker too many, and a JFIF version that libjpeg warns of."""
+    version = data.index(b"JFIF") + 5
+    return {
+        "marker.jpg": data[:-2] + b"\xff\xd0" + data[-2:],
+        "version.jpg": data[:version] + b"\x09" + data[version + 1 :],
+    }
+
+
+@pytest.mark.usefixtures("_cache")
+def test_strange_files_that_decoders_cope_with_are_decoded(tmp_path: Path) -> None:
+    data = by_pillow(Image.fromarray(picture(5)), quality=90, restart_marker_blocks=1)
+    files = strange(data)
+    source = written(tmp_path / "images", files)
+    for work in (work_over(source), work_over(source, channels=1, mean=(0.5,), std=(0.25,))):
+        for epoch in range(8):
+            ours = rendered(work, Ways(), epoch=epoch)
+            assert np.abs(ours.astype(int) - canonical(work, epoch)).max() <= 1
+    assert set.union(*(cuts(work_over(source), epoch) for epoch in range(8))) == {
+        source.describe(id_of(source, "version.jpg"))
+    }
+    for half in (Ways(half=True), Ways(half=True, region=False)):
+        assert rendered(work_over(source, image_size=16), half).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.usefixtures("_cache")
+def test_a_strange_header_in_a_packed_shard_is_decoded(tmp_path: Path) -> None:
+    data = by_pillow(Image.fromarray(picture(5)), quality=90)
+    source = written(tmp_path / "images", {"version.jpg": strange(data)["version.jpg"]})
+    own = packed_from(source, tmp_path / "packed")
+    assert own.read(0)[11] == 9
+    seen = 0
+    for epoch in range(8):
+        seen += len(cuts(work_over(own), epoch))
+        assert np.array_equal(
+            rendered(work_over(own), Ways(), epoch=epoch),
+            rendered(work_over(own), Ways(region=False), epoch=epoch),
+        )
+    assert seen
+
+
+@pytest.mark.usefixtures("_cache")
+def test_regions_for_another_decoder_are_the_same_by_any_number_of_threads(
+    tmp_path: Path, packed: ShardSource
+) -> None:
+    """Whole images where nothing can be cut, and regions of the others."""
+    data = by_pillow(Image.fromarray(picture(5)), quality=90, restart_marker_blocks=1)
+    for source in (written(tmp_path / "images", strange(data)), packed):
+        work = work_over(source)
+        ids = np.tile(every_id(source), 25)
+        images = [sized(work, int(sample), source.read(int(sample))) for sample in ids]
+        one, many = (cut_batch(replace(work, workers=count), 0, ids, images) for count in (1, 3))
+        assert [found.tobytes() for found in one.data] == [found.tobytes() for found in many.data]
+        assert np.array_equal(one.regions.start, many.regions.start)
+        assert sum(map(len, one.data)) < sum(len(image[0]) for image in images)
+        for place, sample in enumerate(ids.tolist()):
+            if source.describe(sample).endswith("marker.jpg"):
+                assert one.data[place].tobytes() == source.read(sample)
+
+
+@pytest.mark.parametrize("name", ["3-420.jpg", "0-444.jpg", "colour.png"])
+def test_more_pixels_than_pillow_takes_are_refused(
+    folder: Source, packed: ShardSource, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = id_of(folder, name)
+    with Image.open(io.BytesIO(folder.read(sample))) as image:
+        count = image.height * image.width
+    for source in (folder, packed):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", (count - 1) // 2)
+        with pytest.raises(SampleError, match=f"not a readable image: .*{count} pixels") as caught:
+            rendered(work_over(source), Ways(), np.array([sample]))
+        assert caught.value.sample == source.describe(sample)
+        for enough in (-(-count // 2), None):
+            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", enough)
+            assert rendered(work_over(source), Ways(), np.array([sample])).any()
+
+
+@pytest.mark.usefixtures("_cache")
+def test_a_large_image_takes_little_more_memory_than_its_pixels(tmp_path: Path) -> None:
+    side = 1600
+    flat = simplejpeg.encode_jpeg(np.full((side, side, 3), 99, np.uint8), colorsubsampling="444")
+    work = work_over(written(tmp_path / "images", {"flat.jpg": flat}))
+    rendered(work_over(work.source), Ways())  # what is made once for a process does not count
+    tracemalloc.start()
+    try:
+        rendered(work, Ways())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 4 * side**2 <= peak < 1.5 * 4 * side**2
+
+
+def test_an_image_of_another_size_is_not_resized_as_what_it_was(folder: Source, own: ShardSource) -> None:
+    """A kernel would read beyond its pixels."""
+    sample = id_of(folder, "3-420.jpg")
+    other = by_pillow(Image.new("CMYK", (24, 24), (10, 20, 30, 40)))
+    overwrite(own, sample, 0, other + bytes(int(own.sizes[sample]) - len(other)))
+    for ways in (Ways(), Ways(region=False)):
+        with pytest.raises(SampleError, match="not what the index beside its shard says") as caught:
+            rendered(work_over(own), ways, np.array([sample]))
+        assert caught.value.sample == own.describe(sample)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from throughput.contracts import Source, Work
-from throughput.errors import OptionError, SampleError, SourceError
+from throughput.contracts import Batch, Source, Split, Work
+from throughput.errors import LoaderError, OptionError, RoomError, SampleError, SourceError
 from throughput.loaders.region_dali import dali_loader
 from throughput.loaders.roi import RoiOptions
 from throughput.measure.feed import Feed
@@ -80,9 +85,23 @@ def test_what_has_no_room_in_the_cache_is_decoded_whole(
     folder: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("throughput.sources.conversion.CACHE_LIMIT_BYTES", 1)
-    prepared = ROI.prepare(work_over(folder), RoiOptions())
+    with pytest.warns(UserWarning, match=r"decodes whole images, .*run: throughput pack --restart .* OUT"):
+        prepared = ROI.prepare(work_over(folder), RoiOptions())
     assert prepared.work.source is folder
     assert len(pixels(prepared.work, RoiOptions())) == len(folder.ids("train"))
+    with pytest.raises(RoomError, match="run: throughput pack --restart"):
+        ROI.prepare(work_over(folder), RoiOptions(order="stream"))
+
+
+def test_reading_shard_by_shard_needs_shards(folder: Source) -> None:
+    stream = RoiOptions(order="stream", prepare=False)
+    with pytest.raises(OptionError, match="run throughput pack --restart") as caught:
+        pixels(work_over(folder), stream)
+    assert folder.location in str(caught.value)
+    prepared = ROI.prepare(work_over(folder), stream)
+    assert isinstance(prepared.work.source, ShardSource)
+    assert len(pixels(prepared.work, stream)) == len(folder.ids("train"))
+    assert ROI.prepare(work_over(folder), RoiOptions(prepare=False)).work.source is folder
 
 
 def test_processes_threads_and_whole_images_give_the_same_pixels(packed: ShardSource) -> None:
@@ -148,11 +167,13 @@ def test_an_index_of_other_shards_is_refused_by_name(packed: ShardSource) -> Non
     assert str(first) in str(caught.value)
 
 
-def test_an_index_that_is_gone_is_missed_by_name(packed: ShardSource) -> None:
-    Path(packed.shards[0]).with_suffix(".intervals.npy").unlink()
-    with pytest.raises(SourceError, match="cannot read the index") as caught:
-        pixels(work_over(packed), RoiOptions())
-    assert packed.shards[0] in str(caught.value)
+def test_without_an_index_the_markers_are_looked_for(tmp_path: Path, packed: ShardSource) -> None:
+    expected = pixels(work_over(packed), RoiOptions())
+    shutil.copytree(tmp_path / "packed", tmp_path / "bare", ignore=shutil.ignore_patterns("*.npy"))
+    bare = open_source(tmp_path / "bare")
+    assert same(pixels(work_over(bare), RoiOptions()), expected)
+    with pytest.raises(SampleError, match="no checksum was kept"):
+        pixels(work_over(bare), RoiOptions(verify=True))
 
 
 @pytest.mark.parametrize(
@@ -162,6 +183,7 @@ def test_an_index_that_is_gone_is_missed_by_name(packed: ShardSource) -> None:
         ({"prefetch": 0}, "prefetch must be 1 or more"),
         ({"shuffle": 0}, "shuffle must be 1 or more"),
         ({"processes": -1}, "processes must be 0 or more"),
+        ({"start": "spoon"}, "start must be one of .*fork.*, got 'spoon'"),
         ({"decode": "tpu"}, "decode must be cpu or gpu"),
         ({"decode": "gpu", "verify": True}, "goes with prefetch and prepare alone"),
     ],
@@ -174,3 +196,112 @@ def test_options_that_cannot_work_are_refused(settings: dict[str, object], words
 def test_decoding_on_a_gpu_needs_one(packed: ShardSource) -> None:
     with pytest.raises(OptionError, match="needs --device cuda"):
         pixels(work_over(packed), RoiOptions(decode="gpu"))
+
+
+def test_decoding_on_a_gpu_needs_dali(packed: ShardSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(OptionError, match=r"nvidia\.dali is missing: pip install nvidia-dali"):
+        pixels(work_over(packed, device="cuda"), RoiOptions(decode="gpu"))
+
+
+BOTH = pytest.mark.parametrize(
+    "options", [RoiOptions(), RoiOptions(processes=2)], ids=["threads", "processes"]
+)
+
+
+def ids_of(batches: Iterator[Batch]) -> list[int]:
+    return [int(sample) for batch in batches for sample in batch.ids]
+
+
+@BOTH
+def test_an_epoch_that_is_still_read_takes_nothing_from_the_next(
+    packed: ShardSource, options: RoiOptions
+) -> None:
+    work = work_over(packed, batch_size=4)
+    with ROI.open(work, options) as loader:
+        expected = [ids_of(loader.epoch(epoch)) for epoch in range(3)]
+    with ROI.open(work, options) as loader:
+        older = loader.epoch(0)
+        next(older)
+        newer = loader.epoch(1)
+        came = next(newer).ids.tolist()
+        with pytest.raises(LoaderError, match=r"epoch 0 ended after 1 of .*one epoch at a time"):
+            next(older)
+        assert came + ids_of(newer) == expected[1]
+        assert ids_of(loader.epoch(2)) == expected[2]
+        last = loader.epoch(0)
+        next(last)
+    with pytest.raises(LoaderError, match="or the loader was closed"):
+        next(last)
+
+
+class Shrinking(Source):
+    """A source that has fewer samples once it is told to."""
+
+    def __init__(self, whole: Source) -> None:
+        self.whole, self.most = whole, len(whole.labels)
+        self.location, self.classes, self.labels = whole.location, whole.classes, whole.labels
+        self.fingerprint = whole.fingerprint
+
+    def ids(self, split: Split) -> NDArray[np.int64]:
+        return self.whole.ids(split)[: self.most]
+
+    def read(self, sample_id: int) -> bytes:
+        return self.whole.read(sample_id)
+
+    def describe(self, sample_id: int) -> str:
+        return self.whole.describe(sample_id)
+
+    def encoded_bytes(self) -> int:
+        return self.whole.encoded_bytes()
+
+    def files(self) -> tuple[Path, ...]:
+        return self.whole.files()
+
+
+@BOTH
+def test_an_epoch_that_ends_too_soon_is_an_error(folder: Source, options: RoiOptions) -> None:
+    source = Shrinking(folder)
+    with ROI.open(work_over(source, split="val", batch_size=1), options) as loader:
+        source.most = 1
+        with pytest.raises(LoaderError, match=f"after 1 of {len(folder.ids('val'))} batches"):
+            ids_of(loader.epoch(0))
+
+
+COMPILED_LATE = """
+import sys
+from dataclasses import replace
+from numba.core.registry import CPUDispatcher
+from throughput.contracts import Work
+from throughput.loaders.roi import RoiLoaderFactory, RoiOptions
+from throughput.sources import open_source
+
+def compiled():
+    return {
+        f"{name}.{kernel}": len(found.signatures)
+        for name, module in list(sys.modules.items())
+        if name.startswith("throughput")
+        for kernel, found in vars(module).items()
+        if isinstance(found, CPUDispatcher)
+    }
+
+work = Work(open_source(sys.argv[1]), image_size=32, batch_size=8)
+grey = replace(work, channels=1, mean=(0.5,), std=(0.25,))
+stream = RoiOptions(order="stream", shuffle=4)
+before = None
+for one, options in ((work, RoiOptions()), (grey, RoiOptions()), (work, stream)):
+    with RoiLoaderFactory().open(one, options) as loader:
+        before = before or compiled()
+        for batch in loader.epoch(0):
+            pass
+assert len(before) > 5
+print(sorted(name for name, count in compiled().items() if count > before.get(name, 0)))
+"""
+
+
+def test_nothing_is_compiled_once_the_loader_is_open(tmp_path: Path, packed: ShardSource) -> None:
+    """In colour, grey and in any order: whoever waits for a batch waits for no compiler."""
+    assert packed.growth is not None
+    command = [sys.executable, "-c", COMPILED_LATE, str(tmp_path / "packed")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

@@ -64,3 +64,31 @@ def test_noise_that_was_asked_for_is_not_remarked_on(work: Work) -> None:
     far = pixels(-5.0, 5.5)
     assert remarks(work, far, [0, 1, 2, 0])
     assert remarks(replace(work, augmentation=Augmentation(noise=0.2)), far, [0, 1, 2, 0]) == []
+
+
+def test_a_smaller_last_batch_may_be_dropped(work: Work) -> None:
+    images = len(work.source.ids("train"))
+    assert images % 4, "there is one to drop"
+    whole = images // 4 * 4
+    assert remarks(work, pixels(-2, 2), [0, 1, 2, 0], whole) == []
+    for samples in (whole - 4, whole + 4, images - 1 if images - 1 != whole else images + 1):
+        assert len(remarks(work, pixels(-2, 2), [0, 1, 2, 0], samples)) == 1
+
+
+def test_one_of_several_processes_reads_its_share(work: Work) -> None:
+    images = len(work.source.ids("train"))
+    work = replace(work, world_size=3, rank=1)
+    assert images % 3, "shares differ"
+    for share in (images // 3, images // 3 + 1, images // 3 // 4 * 4):
+        assert remarks(work, pixels(-2, 2), [0, 1, 2, 0], share) == []
+    (remark,) = remarks(work, pixels(-2, 2), [0, 1, 2, 0], images)
+    assert "in 3 processes: it reads others" in remark
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("place", [0, 2])
+def test_pixels_that_are_no_numbers(work: Work, value: float, place: int) -> None:
+    batches = [batch(pixels(-2, 2), [0, 1, 2, 0]) for _ in range(3)]
+    batches[place].images[1, 2, 3, 4] = value
+    (remark,) = implausible(batches, work, 0)
+    assert remark.startswith("1 of 3 batches hold pixels that are NaN or infinite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -263,3 +264,15 @@ def test_single_passes_promise_within_wide_bounds() -> None:
 
 def test_what_promises_next_to_nothing_is_left_out() -> None:
     assert suggestions(row_of(500, 100, 99.5), CPU | {"compile": True}) == ()
+
+
+def test_only_workers_of_a_pipeline_of_the_users_own_are_to_live_on() -> None:
+    """The loaders that are known by a name have workers that do, or threads."""
+    row = row_of(1000, 500, 335, 0.33, cpu_utilisation=0.4)
+    assert row.train is not None
+    passes = tuple(replace(one, batch_wait_seconds=(0.001,) * 100) for one in row.train.passes)
+    row = replace(row, train=replace(row.train, passes=passes, epoch_gap_seconds=1.0))
+    texts = [
+        [one.text for one in suggestions(replace(row, loader=name), CUDA)] for name in ("ours:make", "roi")
+    ]
+    assert [any("persistent_workers" in text for text in found) for found in texts] == [True, False]

@@ -85,5 +85,8 @@ def command(
         f"{packed.samples} samples in {packed.shards} shards, {packed.bytes} bytes, "
         f"{packed.seconds:.1f} seconds: {out}"
     )
+    if restart:
+        before, after = opened.encoded_bytes(), open_source(out).encoded_bytes()
+        click.echo(f"images of {before} bytes take {after} now ({100 * (after / before - 1):+.2f} %)")
     for kind, count in sorted(packed.kinds.items(), key=lambda one: (one[0] not in TRANSCODED, one[0])):
         click.echo(f"{count} {kind}: {'restart intervals' if kind in TRANSCODED else 'left as they are'}")

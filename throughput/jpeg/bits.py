@@ -35,12 +35,11 @@ def refill(data, place, held, count, missing):
             break
         byte = np.int64(data[place])
         if byte == 0xFF:
-            after = place + 1
-            while after < len(data) and data[after] == 0xFF:  # fill bytes
-                after += 1
-            if after >= len(data) or data[after] != 0:
+            # Only a zero tells data from markers. Fill bytes before a zero are none of both, and decoders
+            # disagree about them: to libjpeg-turbo they are data only where it reads byte by byte.
+            if place + 1 >= len(data) or data[place + 1] != 0:
                 break
-            place = after
+            place += 1
         place += 1
         held = (held << 8) | byte
         added += 8

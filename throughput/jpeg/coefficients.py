@@ -54,10 +54,12 @@ def read_scan(data, place, order, kinds, interval, band, shifts, decoders, coeff
             elif _bits(data, state, 1):
                 block[0] |= 1 << low
         if sound and last > 0:
-            if high == 0:
-                sound = _ac_first(data, state, decoders, ac, max(first, 1), last, low, block)
+            if first == 0:
+                sound = _ac_sequential(data, state, decoders, ac, block)
+            elif high == 0:
+                sound = _ac_first(data, state, decoders, ac, first, last, low, block)
             else:
-                sound = _ac_refine(data, state, decoders, ac, max(first, 1), last, low, block)
+                sound = _ac_refine(data, state, decoders, ac, first, last, low, block)
         if not sound or state[COUNT] < state[MISSING]:
             return DAMAGED, state[PLACE]
     if not _is_read_out(state):
@@ -116,6 +118,26 @@ def _dc_first(data, state, decoders, table, predicted, component, low, block):
     if value < -32768 or value > 32767:
         return False
     block[0] = value
+    return True
+
+
+@kernel
+def _ac_sequential(data, state, decoders, table, block):
+    """A block's AC coefficients in the sequential process: no runs of ended blocks, no zeros beyond it."""
+    position = 1
+    while position < 64:
+        symbol = _symbol(data, state, decoders, table)
+        if symbol == 0:
+            return True
+        if symbol < 0:
+            return False
+        run, size = symbol >> 4, symbol & 15
+        position += run
+        if position > 63 or (size == 0 and (run < 15 or position == 63)):
+            return False
+        if size:
+            block[position] = _value(data, state, size)
+        position += 1
     return True
 
 

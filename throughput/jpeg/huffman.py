@@ -38,11 +38,14 @@ class Decoders(NamedTuple):
 
 
 def is_sound(table: HuffmanTable) -> bool:
-    """Whether this is a prefix code for bytes: no length has more codes than its bits allow."""
+    """Whether this is a prefix code for bytes that leaves the code of all ones unused (C.2).
+
+    libjpeg refuses a file that uses any other (jdhuff.c, ``jpeg_make_d_derived_tbl``).
+    """
     code = 0
     for length, count in enumerate(table.counts, start=1):
         code += count
-        if code > 1 << length:
+        if code >= 1 << length:
             return False
         code <<= 1
     return sum(table.counts) == len(table.values) <= 256

@@ -17,6 +17,8 @@ BLOCK = 8
 """Pixels along a block's side."""
 INTERVAL_PIXELS = 48
 """The least width of restart intervals: narrower ones cost more bytes than they save time."""
+MOST_PIXELS = 2 * 89_478_485
+"""Larger images are left alone: Pillow refuses them as decompression bombs (twice its MAX_IMAGE_PIXELS)."""
 _MOST_BLOCKS = 10  # in an MCU (B.2.3)
 
 
@@ -48,7 +50,9 @@ class Layout(NamedTuple):
 
 
 def layout_of(height: int, width: int, components: tuple[Component, ...]) -> Layout:
-    """The layout of a frame. Raises Unfit for one that a single scan cannot hold."""
+    """The layout of a frame. Raises Unfit for one of more than MOST_PIXELS, or too much for a single scan."""
+    if height * width > MOST_PIXELS:
+        raise Unfit("unusual", f"{width} x {height} pixels, more than decoders take")
     if len(components) == 1:  # never interleaved: an MCU is one block, whatever the sampling factors say
         factors = [(1, 1)]
     else:

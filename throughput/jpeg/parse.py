@@ -12,13 +12,13 @@ from throughput.jpeg.errors import Unfit
 from throughput.jpeg.huffman import HuffmanTable, is_sound
 from throughput.jpeg.layout import Component
 
-SOI, EOI, SOS, DHT, DQT, DRI, DNL, DAC = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0xDC, 0xCC
+SOI, EOI, SOS, DHT, DQT, DRI, DNL, DAC, COM = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0xDC, 0xCC, 0xFE
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
 _ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, DAC)
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7)
 _MOST_SCANS = 500
 """A file of many tiny scans would take minutes to decode; libjpeg-turbo's own tools stop at as many."""
-_KEPT = (*range(0xE0, 0xF0), 0xFE)  # APPn and COM
+_KEPT = (*range(0xE0, 0xF0), COM)  # APPn and comments
 
 
 class ScanComponent(NamedTuple):
@@ -87,7 +87,10 @@ def read_on(data: bytes, headers: Headers) -> None:
         body = data[begin + 2 : end]
         headers.place = end
         if marker in _KEPT:
-            # One that comes between scans goes before the first: it is about the image all the same.
+            # A comment between scans goes before the first. Of APPn it would change what decoders see: they
+            # take colours (JFIF, Adobe) and the orientation (EXIF) from what stands before the image data.
+            if headers.scans and marker != COM:
+                raise Unfit("unusual", f"an APP{marker - 0xE0} segment behind image data")
             headers.kept.append(data[begin - 2 : end])
         elif marker == DQT:
             if headers.scans:
@@ -151,7 +154,7 @@ def _huffman(body: bytes, headers: Headers) -> None:
         values = body[place + 17 : place + 17 + sum(counts)]
         table = HuffmanTable(counts, values)
         if kind > 1 or destination > 3 or not is_sound(table) or (kind == 0 and max(values, default=0) > 15):
-            raise Unfit("damaged", "a Huffman table that is no prefix code")
+            raise Unfit("damaged", "an unsound Huffman table")
         headers.tables[4 * kind + destination] = table
         place += 17 + sum(counts)
 

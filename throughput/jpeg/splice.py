@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from throughput.jpeg.layout import MOST_PIXELS
 from throughput.kernel import kernel
 
 SPLICED, WHOLE, NOT_ADDRESSABLE = 0, 1, 2
@@ -32,6 +33,7 @@ FOUND.flags.writeable = False  # like what an index keeps: one compiled kernel s
 ANY_SIZE = (-1, -1)
 """In place of a size that nobody knows beforehand."""
 _HEADER_ROOM = 2048
+_JFIF, _ADOBE = (0x4A, 0x46, 0x49, 0x46, 0x00), (0x41, 0x64, 0x6F, 0x62, 0x65)
 
 
 class Region(NamedTuple):
@@ -202,6 +204,8 @@ def _copy_header(data, out):
         if marker == 0xFF:
             place += 1
             continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # without a segment; decoders pass over some of them
+            return unfit
         length = (np.int64(data[place + 2]) << 8) | np.int64(data[place + 3])
         after = place + 2 + length
         if length < 2 or after > len(data):
@@ -215,6 +219,8 @@ def _copy_header(data, out):
             if length != 8 + 3 * components or width == 0:
                 return bad
             if data[place + 4] != 8 or (components != 1 and components != 3) or height == 0:
+                return unfit
+            if height * width > MOST_PIXELS:
                 return unfit
             if components == 3:
                 widest, tallest = np.int64(data[place + 11]) >> 4, np.int64(data[place + 11]) & 15
@@ -235,25 +241,44 @@ def _copy_header(data, out):
             interval = (np.int64(data[place + 4]) << 8) | np.int64(data[place + 5])
         elif marker == 0xDA and (frame == 0 or length != 6 + 2 * components):
             return unfit if frame else bad
-        keep = (
-            marker == 0xC0
-            or marker == 0xC1
-            or marker == 0xC4
-            or marker == 0xDA
-            or marker == 0xDB
-            or marker == 0xDD
-            # JFIF and Adobe segments say which colours the components are.
-            or ((marker == 0xE0 or marker == 0xEE) and length <= 32)
-        )
+        keep = _kept_length(data, place, marker, length)
         if keep:
-            if end + length + 2 > _HEADER_ROOM:
+            if end + keep + 2 > _HEADER_ROOM:
                 return unfit
-            _copy(data, place, after, out, end)
-            end += length + 2
+            _copy(data, place, place + keep + 2, out, end)
+            if keep < length:
+                out[end + 2] = 0
+                out[end + 3] = keep
+                if marker == 0xE0:  # no thumbnail: its width and height
+                    out[end + 16] = 0
+                    out[end + 17] = 0
+            end += keep + 2
         place = after
         if marker == 0xDA:
             break
     return SPLICED, place, end, interval, height, width, mcu_height, mcu_width, margin_y, margin_x, frame
+
+
+@kernel
+def _kept_length(data, place, marker, length):
+    """How much of the segment at ``place`` is kept, as its length says it; 0 for none of it.
+
+    JFIF and Adobe segments say which colours the components are, in the fields that they all have. JFIF
+    goes on with a thumbnail.
+    """
+    if marker == 0xC0 or marker == 0xC1 or marker == 0xC4:
+        return length
+    if marker == 0xDA or marker == 0xDB or marker == 0xDD:
+        return length
+    if marker != 0xE0 and marker != 0xEE:
+        return 0
+    if length <= 32:
+        return length
+    name = _JFIF if marker == 0xE0 else _ADOBE
+    for index in range(5):
+        if data[place + 4 + index] != name[index]:
+            return 0
+    return 16 if marker == 0xE0 else 14
 
 
 @kernel

@@ -12,19 +12,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.jpeg.coefficients import read_scan
 from throughput.jpeg.errors import Unfit, Untouched
 from throughput.jpeg.huffman import HuffmanTable, assign_codes, best_table, decoders
-from throughput.jpeg.layout import (
-    Component,
-    Layout,
-    interleaved_order,
-    layout_of,
-    lone_order,
-    lone_shape,
-    restart_interval,
-)
+from throughput.jpeg.layout import Layout, interleaved_order, layout_of, restart_interval
 from throughput.jpeg.parse import DHT, DRI, EOI, SOI, SOS, Headers, Scan, ScanComponent, begin, read_on
+from throughput.jpeg.scans import coefficients_of_scans, kinds_of_scan
 from throughput.jpeg.tokens import (
     SOUND,
     count_differences,
@@ -110,7 +102,7 @@ def _image_of_scan(data: bytes, headers: Headers, scan: Scan, layout: Layout) ->
     # A token takes a bit of the file at least; a block has at most 63.
     tokens = np.empty(min(63 * layout.blocks, 8 * (len(data) - headers.place)) + 64, np.int32)
     image = _Tokens(
-        _kinds_of_scan(scan, layout), np.empty(layout.blocks, np.int32), tokens, np.zeros((2, 256), np.int64)
+        kinds_of_scan(scan, layout), np.empty(layout.blocks, np.int32), tokens, np.zeros((2, 256), np.int64)
     )
     status, place, count = read_tokens(
         np.frombuffer(data, np.uint8),
@@ -134,13 +126,15 @@ def _image_of_scan(data: bytes, headers: Headers, scan: Scan, layout: Layout) ->
 
 def _image_of_scans(data: bytes, headers: Headers, layout: Layout) -> _Tokens:
     """All scans of a progressive file, or of a sequential one that codes its components apart."""
-    coefficients = _coefficients(data, headers, layout)
+    coefficients = coefficients_of_scans(data, headers, layout)
     every = Scan(
         tuple(ScanComponent(place, 0, 0) for place in range(len(headers.components))), (0, 63), (0, 0)
     )
-    tokens = np.empty(63 * layout.blocks, np.int32)
+    # A block has a token for each coefficient that is not zero, which takes a bit of the file at least, up
+    # to three for runs of zeros, and one for its end.
+    tokens = np.empty(min(63 * layout.blocks, 8 * len(data) + 4 * layout.blocks), np.int32)
     image = _Tokens(
-        _kinds_of_scan(every, layout), np.empty(layout.blocks, np.int32), tokens, np.zeros((2, 256), np.int64)
+        kinds_of_scan(every, layout), np.empty(layout.blocks, np.int32), tokens, np.zeros((2, 256), np.int64)
     )
     order = interleaved_order(layout)
     status, count = tokens_of_coefficients(
@@ -149,78 +143,6 @@ def _image_of_scans(data: bytes, headers: Headers, layout: Layout) -> _Tokens:
     if status != SOUND:
         raise Unfit("unusual", "a coefficient too large for the baseline process")
     return image._replace(tokens=tokens[:count])
-
-
-def _kinds_of_scan(scan: Scan, layout: Layout) -> NDArray[np.int64]:
-    """For each block of an MCU its component and the places of its tables, (B, 3) int64."""
-    if len(scan.components) == 1:
-        counts = [1]
-    else:
-        mcus = layout.rows * layout.columns
-        counts = [
-            layout.block_rows[one.place] * layout.block_columns[one.place] // mcus for one in scan.components
-        ]
-    return np.array(
-        [
-            (one.place, one.dc, 4 + one.ac)
-            for one, count in zip(scan.components, counts, strict=True)
-            for _ in range(count)
-        ],
-        np.int64,
-    )
-
-
-def _coefficients(data: bytes, headers: Headers, layout: Layout) -> NDArray[np.int16]:
-    """All blocks' coefficients, (blocks, 64) int16 in zigzag order, after all scans."""
-    coefficients = np.zeros((layout.blocks, 64), np.int16)
-    array = np.frombuffer(data, np.uint8)
-    seen = [False] * len(headers.components)
-    while headers.scan is not None:
-        scan = headers.scan
-        places = [one.place for one in scan.components]
-        if not headers.progressive and any(seen[place] for place in places):
-            raise Unfit("unusual", "a component in two scans")
-        if scan.band[0] > 0 and not seen[places[0]]:
-            raise Unfit("unusual", "AC before DC")
-        if len(places) > 1:
-            order = interleaved_order(layout, places)
-        else:
-            component = headers.components[places[0]]
-            order = lone_order(layout, headers.height, headers.width, component, places[0])
-        status, place = read_scan(
-            array,
-            headers.place,
-            order,
-            _kinds_of_scan(scan, layout),
-            headers.restart_interval,
-            scan.band,
-            scan.shifts,
-            decoders(headers.tables),
-            coefficients,
-        )
-        if status != SOUND:
-            raise Unfit("damaged", f"damaged image data near byte {place}")
-        for one in places:
-            seen[one] = True
-        headers.place = place
-        read_on(data, headers)
-    if not all(seen):
-        raise Unfit("damaged", "a component without image data")
-    for place, component in enumerate(headers.components):
-        _fill_up(coefficients, headers, layout, component, place)
-    return coefficients
-
-
-def _fill_up(
-    coefficients: NDArray[np.int16], headers: Headers, layout: Layout, component: Component, place: int
-) -> None:
-    """Give the blocks beyond the image the DC of their neighbours: coded in a bit, and never shown."""
-    shape = (layout.block_rows[place], layout.block_columns[place])
-    down, across = lone_shape(layout, headers.height, headers.width, component)
-    first = layout.first_block[place]
-    means = coefficients[first : first + shape[0] * shape[1], 0].reshape(shape)
-    means[:, across:] = means[:, across - 1 : across]
-    means[down:] = means[down - 1]
 
 
 class _Coding(NamedTuple):

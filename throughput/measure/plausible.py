@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from throughput.contracts import Batch, Work
@@ -29,7 +30,13 @@ def implausible(batches: Sequence[Batch], work: Work, samples_per_epoch: int) ->
     white = max((1 - mean) / std for mean, std in zip(work.mean, work.std, strict=True))
     reach = f"ready pixels reach from {min(pixels):.3g} to {max(pixels):.3g}"
     beyond = _BEYOND + _NOISE_DEVIATIONS * work.augmentation.noise / min(work.std)
-    if min(pixels) < black - beyond or max(pixels) > white + beyond:
+    not_finite = sum(not math.isfinite(sum(pair)) for pair in zip(pixels[::2], pixels[1::2], strict=True))
+    if not_finite:
+        yield (
+            f"{not_finite} of {len(batches)} batches hold pixels that are NaN or infinite: "
+            "a model learns nothing from them"
+        )
+    elif min(pixels) < black - beyond or max(pixels) > white + beyond:
         yield (
             f"{reach}; normalised ones lie within {black:.1f} to {white:.1f}: "
             "divide by 255 before normalising, or yield uint8"
@@ -37,8 +44,17 @@ def implausible(batches: Sequence[Batch], work: Work, samples_per_epoch: int) ->
     elif min(pixels) >= 0 and max(pixels) <= 1:
         yield f"{reach}: they are not normalised (yield uint8, and that is done for you)"
     images = len(work.source.ids("train"))
-    if samples_per_epoch and samples_per_epoch != images:
+    if samples_per_epoch and not _is_share(samples_per_epoch, images, work):
+        ranks = f" in {work.world_size} processes" if work.world_size > 1 else ""
         yield (
             f"an epoch of this pipeline holds {samples_per_epoch:,} images, and --data has {images:,} to "
-            "train on: it reads others"
+            f"train on{ranks}: it reads others"
         )
+
+
+def _is_share(samples: int, images: int, work: Work) -> bool:
+    """Whether so many are this process's share of the images, perhaps without a smaller last batch."""
+    shares = {images // work.world_size, -(-images // work.world_size)}
+    # What is told where a smaller last batch is dropped (drop_last) are whole batches.
+    shares |= {share // work.batch_size * work.batch_size for share in shares}
+    return samples in shares

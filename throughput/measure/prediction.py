@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from throughput.choices import choose_workers
@@ -13,15 +13,21 @@ from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Plan
 from throughput.measure.rounds import measure_rounds
 from throughput.options import parse_assignments
-from throughput.results import Results, Row
+from throughput.results import Certificate, Results, Row
 
 
 def check_first_suggestion(
-    results: Results, plans: Sequence[Plan], nursery: Nursery, progress: Progress = no_progress
+    results: Results,
+    plans: Sequence[Plan],
+    nursery: Nursery,
+    certificate_of: Callable[[Plan], Certificate],
+    progress: Progress = no_progress,
 ) -> Results:
     """Apply the first suggestion for the fastest row, measure it, and return the results with what it gave.
 
     The results come back unchanged where there is nothing that options of the command could apply.
+    certificate_of: asked for a plan of another loader or of other options of its own, which is measured only
+    if it does the same work.
     """
     best = max(
         (row for row in results.rows if is_ranked(row) and row.train is not None),
@@ -37,12 +43,27 @@ def check_first_suggestion(
     # A loader that was measured here keeps the options that the user chose for it.
     measured_here = by_loader.get(first.options.get("loader", ""))
     plan = measured_here or apply_options(by_loader[best.loader], first.options)
+    if (reason := _other_work(plan, plans, certificate_of)) is not None:
+        warning = f"the first suggestion was not tried, for {plan.loader} does other work with it: {reason}"
+        return _with_row(results, replace(best, warnings=(*best.warnings, warning)))
     (row,) = measure_rounds([replace(plan, phases=("train",))], nursery, progress)
     if row.train is None:
         warning = f"the first suggestion could not be checked: {row.reason}"
         return _with_row(results, replace(best, warnings=(*best.warnings, warning)))
     checked = replace(first, measured=row.train.images_per_second)
     return _with_row(results, replace(best, verdict=replace(best.verdict, suggestions=(checked, *others))))
+
+
+def _other_work(
+    plan: Plan, plans: Sequence[Plan], certificate_of: Callable[[Plan], Certificate]
+) -> str | None:
+    """Why a plan that brings in a loader, or options of it, does other work than ``plans``; else None."""
+    if any((plan.loader, plan.options) == (one.loader, one.options) for one in plans):
+        return None
+    certificate = certificate_of(plan)
+    if certificate.comparable is not False:
+        return None
+    return "; ".join(check.words for check in certificate.failed) or certificate.reason
 
 
 def apply_options(plan: Plan, options: dict[str, str]) -> Plan:

@@ -29,6 +29,8 @@ _NEARLY = 0.98
 """Of what the most workers would bring: more of them for the rest would only cost memory."""
 _SLOW_BEGINNING = 10
 """How many times as long as for any batch the first of an epoch is waited for, where workers begin anew."""
+_OWN = ":"
+"""Stands in the name of a loader that the user points at: ``package.module:callable``."""
 _OVERLAPS = 0.2
 """A loader whose overlap efficiency is below this makes nothing ahead: a deeper queue would not help it."""
 _REDUCED_PRECISION, _COMPILE, _TWICE_THE_BATCH = 2.0, 1.5, 1.2
@@ -211,8 +213,8 @@ def _begins_slowly(row: Row) -> bool:
 
 
 def _keeping_workers(case: _Case) -> Iterator[_Idea]:
-    """Where workers begin anew in each epoch."""
-    if _begins_slowly(case.row) and case.balance.short_of_both:
+    """Where the workers of a pipeline of the user's own begin anew in each epoch; those of others do not."""
+    if _OWN in case.row.loader and _begins_slowly(case.row) and case.balance.short_of_both:
         text = (
             f"let the workers of {case.row.loader} live on between epochs, which now begin with a wait: "
             "persistent_workers=True in a DataLoader"

@@ -16,7 +16,8 @@ UNFINISHED = "unfinished.json"
 """A manifest of the shards that are done, while others are still to be written."""
 FORMAT = "throughput-shards"
 VERSION = 2
-"""2: restart intervals, and an index beside each shard."""
+"""2: restart intervals, and an index beside each shard. 1 had neither, and is read like a 2 without."""
+_READ = (1, VERSION)
 
 _SHARD_NAME = re.compile(r"((train|val)/)?shard-[0-9]{6,}\.tar")
 
@@ -86,7 +87,7 @@ def read_manifest(path: Path) -> Manifest | None:
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         return None
-    if record.get("version") != VERSION:
+    if record.get("version") not in _READ:
         raise SourceError(
             f"{path} has version {record.get('version')!r} and this release reads {VERSION}: "
             f"update throughput or pack the images again"
@@ -115,4 +116,5 @@ def _manifest(record: dict[str, Any]) -> Manifest:
         raise ValueError("a shard's name is no shard's")
     if record["splits"] not in ("named", "seeded"):
         raise ValueError("splits")
-    return Manifest(**{**record, "classes": tuple(record["classes"]), "shards": shards})
+    changed = {"classes": tuple(record["classes"]), "shards": shards, "version": VERSION}
+    return Manifest(**{**record, **changed})

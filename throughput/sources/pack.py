@@ -300,7 +300,8 @@ def _is_intact(path: Path, shard: PackedShard | None) -> bool:
     if shard is None or not path.is_file() or path.stat().st_size != shard.bytes:
         return False
     try:
-        open_shard_index(str(path), shard.samples)
+        if open_shard_index(str(path), shard.samples) is None:
+            return False
     except SourceError:
         return False
     with path.open("rb") as file:

@@ -77,12 +77,17 @@ def write_shard_index(shard: Path, records: Sequence[SampleRecord]) -> None:
             np.save(file, array, allow_pickle=False)
 
 
-def open_shard_index(shard: str, samples: int) -> ShardIndexFile:
-    """What is kept about the ``samples`` of a shard. Raises SourceError where it is missing or misfits."""
+def open_shard_index(shard: str, samples: int) -> ShardIndexFile | None:
+    """What is kept about the ``samples`` of a shard; None where nothing is, or a part of it is missing.
+
+    Raises SourceError where it misfits.
+    """
     paths = _paths(Path(shard))
     try:
         # Read, not mapped: each map holds a file descriptor, and a data set may have thousands of shards.
         records, lengths = (np.load(path, allow_pickle=False) for path in paths)
+    except FileNotFoundError:
+        return None  # not copied along, or packed by a version that kept nothing
     except (OSError, ValueError, EOFError) as error:
         raise SourceError(
             f"cannot read the index of {shard}, {paths[0].name} and {paths[1].name} beside it ({error}): "

@@ -32,8 +32,8 @@ class ShardSource(Source):
     offsets, sizes: (N,) int64, the bytes of the encoded image in its shard.
     parts: (N,) int8, as for ``with_parts``.
     origin: the source that these shards are a packed copy of, which is where the user will look.
-    growth: the packing's, where it gave the JPEGs restart intervals. indexed: whether an index lies beside
-    each shard.
+    growth: the packing's, where it gave the JPEGs restart intervals. indexed: whether an index may lie
+    beside each shard.
     """
 
     location: str
@@ -99,13 +99,17 @@ class ShardSource(Source):
         return data
 
     def kept(self, sample_id: int) -> SampleRecord | None:
-        """What the index beside the shard has about a sample. Raises SourceError where it does not fit."""
+        """What the index beside the shard has about a sample; None where there is no index.
+
+        Raises SourceError where it does not fit.
+        """
         if not self.indexed:
             return None
         shard = int(self.shard_of[sample_id])
         _, starts = self._file_order
         samples = int(starts[shard + 1] - starts[shard])
-        return _index(self.shards[shard], samples, self.fingerprint).record(int(self._place[sample_id]))
+        index = _index(self.shards[shard], samples, self.fingerprint)
+        return None if index is None else index.record(int(self._place[sample_id]))
 
     def describe(self, sample_id: int) -> str:
         """The shard, the member and the byte where its data begins."""
@@ -141,7 +145,7 @@ def _open(path: str, fingerprint: str) -> _OpenShard:  # noqa: ARG001 - a shard 
 
 
 @cache
-def _index(path: str, samples: int, fingerprint: str) -> ShardIndexFile:  # noqa: ARG001 - an index that changed is read anew
+def _index(path: str, samples: int, fingerprint: str) -> ShardIndexFile | None:  # noqa: ARG001 - an index that changed is read anew
     return open_shard_index(path, samples)
 
 
