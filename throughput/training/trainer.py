@@ -293,7 +293,7 @@ def _require_fit(model: Module, subject: Subject) -> None:
     image = torch.zeros(1, subject.channels, subject.image_size, subject.image_size)
     given = f"{subject.model} cannot train on images of {subject.image_size} px, {subject.channels} channels"
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             shape = tuple(model.eval()(image).shape)
     except Exception as error:  # a model may refuse in any way
         cause = " ".join(str(error).split())
