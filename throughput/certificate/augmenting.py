@@ -15,14 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from throughput.certificate.chance import SMALLEST_KS_SAMPLE, ks_distance, ks_limit
 from throughput.certificate.coordinates import MARGIN, Coordinates, fit_planes
 from throughput.certificate.crops import ALPHA
 from throughput.certificate.delivery import Delivery, deliver
 from throughput.certificate.images import OwnImages
-from throughput.certificate.reference import as_array, cropped_pixels, decode, draw_crops
+from throughput.certificate.reference import cropped_pixels, decode, draw_crops, turned_pixels
 from throughput.certificate.values import MEAN_LIMIT
 from throughput.contracts import LoaderFactory, Work
 from throughput.results import Check
@@ -116,9 +115,6 @@ def _places(delivery: Delivery, sizes: list[int]) -> _Place:
 
 def _reference(where: _Place, images: list[Coordinates], work: Work, own: OwnImages) -> _Seen:
     """As many samples as came, made without any of the loaders' code."""
-    from torchvision.transforms import InterpolationMode, RandomRotation
-    from torchvision.transforms.functional import rotate
-
     asked = work.augmentation
     seed = int(np.random.SeedSequence([work.seed, 0xA17E]).generate_state(1, np.uint64)[0] >> 1)
     sizes = np.array([(image.width, image.height) for image in images], np.int64)
@@ -134,9 +130,7 @@ def _reference(where: _Place, images: list[Coordinates], work: Work, own: OwnIma
             box = (left, top, left + width, top + height)
             pixels = cropped_pixels(image, box, work.image_size, mirror=mirrored, upside_down=False)
             if asked.rotation_degrees:
-                degrees = RandomRotation.get_params([-asked.rotation_degrees, asked.rotation_degrees])
-                # Of a Pillow image: torch would share each of these small ones out among threads.
-                pixels = as_array(rotate(Image.fromarray(pixels), degrees, InterpolationMode.BILINEAR))
+                pixels = turned_pixels(pixels, asked.rotation_degrees)
             crop = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
             made.append(crop + asked.noise * torch.randn(crop.shape) if asked.noise else crop)
     return _Seen(where, torch.stack(made))
@@ -178,12 +172,9 @@ def _angles(seen: _Seen, images: list[Coordinates]) -> Floats:
 
 def _noise_checks(ours: _Seen, theirs: _Seen, work: Work, images: list[Coordinates]) -> list[Check]:
     mine, other = (_noise_of(seen.images) for seen in (ours, theirs))
-    stds = [255 * noise.pow(2).mean((1, 2)).sqrt().double().numpy() for noise in (mine, other)]
-    words = (
-        f"the noise's standard deviation is {stds[0].mean():.2f} grey levels, "
-        f"the reference's {stds[1].mean():.2f}"
-    )
-    checks = [_compared("train.noise", *stds, words)]
+    std, std_wanted = (255 * noise.pow(2).mean((1, 2)).sqrt().double().numpy() for noise in (mine, other))
+    words = f"noise of {std.mean():.2f} grey levels is added, and the reference's is {std_wanted.mean():.2f}"
+    checks = [_compared("train.noise", std, std_wanted, words)]
     if work.channels == 3:
         checks.append(_check_noise_mean(ours.images, work, images))
         between = [
@@ -193,9 +184,11 @@ def _noise_checks(ours: _Seen, theirs: _Seen, work: Work, images: list[Coordinat
         words = "each channel has noise of its own"
         checks.append(_compared("train.noise_channels", between[0].mean(1), between[1].mean(1), words))
     for name, what, first, second in _pairs(ours.where):
-        likenesses = [_likeness(noise[first].flatten(1), noise[second].flatten(1)) for noise in (mine, other)]
+        alike, alike_by_chance = (
+            _likeness(noise[first].flatten(1), noise[second].flatten(1)) for noise in (mine, other)
+        )
         words = f"the noise of {what} is another one"
-        checks.append(_compared(f"train.noise_{name}", *likenesses, words))
+        checks.append(_compared(f"train.noise_{name}", alike, alike_by_chance, words))
     return checks
 
 
@@ -206,7 +199,7 @@ def _noise_of(images: torch.Tensor) -> torch.Tensor:
     inner = images[:, :, margin : size - margin, margin : size - margin].flatten(2).double()
     across, down = torch.meshgrid(*[torch.linspace(-1, 1, size - 2 * margin).double()] * 2, indexing="xy")
     terms = torch.stack([torch.ones_like(down), across, down, down.square()]).flatten(1)
-    basis = torch.linalg.qr(terms.T).Q
+    basis: torch.Tensor = torch.linalg.qr(terms.T).Q
     return (inner - (inner @ basis) @ basis.T).float()
 
 
@@ -235,22 +228,15 @@ def _pairs(where: _Place) -> list[tuple[str, str, Rows, Rows]]:
     Within a set of pairs each row comes once, so honest pairs are independent.
     """
     first, second = (np.flatnonzero(where.epochs == epoch) for epoch in _EPOCHS)
-    place = where.batches * (where.places.max() + 1) + where.places
-    following = place + where.places.max() + 1
-    even = [rows[where.batches[rows] % 2 == 0] for rows in (first, second)]
-    odd = [rows[where.batches[rows] % 2 == 1] for rows in (first, second)]
-    in_turn = [
-        _matched(one, following[one], other, place[other]) for one, other in zip(even, odd, strict=True)
-    ]
+    most_places, most_batches = where.places.max() + 1, where.batches.max() + 1
+    place = where.batches * most_places + where.places
+    even, odd = (np.flatnonzero(where.batches % 2 == rest) for rest in (0, 1))
+    pair = (where.epochs * most_batches + where.batches // 2) * most_places + where.places
     ids = where.ids
     return [
         ("epochs", "a sample in the next epoch", *_matched(first, ids[first], second, ids[second])),
         ("places", "the same place in the next epoch", *_matched(first, place[first], second, place[second])),
-        (
-            "batches",
-            "the same place in the next batch",
-            *(np.concatenate(parts) for parts in zip(*in_turn, strict=True)),
-        ),
+        ("batches", "the same place in the next batch", *_matched(even, pair[even], odd, pair[odd])),
     ]
 
 

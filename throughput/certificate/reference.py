@@ -68,6 +68,16 @@ def cropped_pixels(
     return pixels[:: -1 if upside_down else 1, :: -1 if mirror else 1]
 
 
+def turned_pixels(pixels: Pixels, most_degrees: float) -> Pixels:
+    """Turn (S, S, 3) as torchvision's RandomRotation does, by an angle from torch's global random stream."""
+    from torchvision.transforms import InterpolationMode, RandomRotation
+    from torchvision.transforms.functional import rotate
+
+    degrees = RandomRotation.get_params([-most_degrees, most_degrees])
+    # Of a Pillow image: torch would share each of these small ones out among threads.
+    return as_array(rotate(Image.fromarray(pixels), degrees, InterpolationMode.BILINEAR))
+
+
 def as_array(image: Image.Image) -> Pixels:
     """(H, W, C) uint8."""
     pixels = np.asarray(image)

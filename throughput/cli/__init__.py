@@ -29,7 +29,7 @@ COMMANDS = {
     "features": ("throughput.cli.features", "Write what a model makes of every image, as an array."),
     "prune": (
         "throughput.cli.prune",
-        "Set most weights of a trained model to zero, and tell what that does.",
+        "Set most weights of a trained model to zero, and compare.",
     ),
     "pack": ("throughput.cli.pack", "Write any source as WebDataset tar shards."),
     "stats": ("throughput.cli.stats", "Compute the mean and standard deviation of a data set's pixels."),

@@ -15,6 +15,7 @@ from throughput.cli.output import require_writable
 
 if TYPE_CHECKING:
     from throughput.results import Row
+    from throughput.training.checkpoint import Subject
     from throughput.training.judging import Judging
     from throughput.training.predictions import Predictions
 
@@ -67,7 +68,7 @@ def command(*, checkpoints: tuple[Path, ...], json_path: Path | None, **chosen: 
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(sys.argv),
         environment=environment(),
-        work=_described(judging, members[0][1].subject.image_size, [one.subject.model for _, one in members]),
+        work=_described(judging, members[0][1].subject, [one.subject.model for _, one in members]),
         rows=tuple(rows),
     )
     if json_path is not None:
@@ -87,23 +88,20 @@ def _row(judging: Judging, subject: str, found: Predictions) -> Row:
     return Row(judging.loader, "ok", accuracy=accuracy, evaluation=Evaluation(subject, classes, metrics))
 
 
-def _described(judging: Judging, image_size: int, models: list[str]) -> dict[str, Any]:
+def _described(judging: Judging, subject: Subject, models: list[str]) -> dict[str, Any]:
     """The work as far as an evaluation has one, in the names of the results."""
-    from throughput.choices import choose_device, choose_workers
-    from throughput.training.precision import choose_dtype
-
-    source, device = judging.source, choose_device(judging.device)
+    source, work = judging.source, judging.work(subject)
     return {
         "source": source.location,
         "source_fingerprint": source.fingerprint,
         "classes": len(source.classes),
         "train_images": len(source.ids("train")),
         "val_images": len(source.ids("val")),
-        "image_size": image_size,
-        "batch_size": judging.batch_size,
+        "image_size": work.image_size,
+        "batch_size": work.batch_size,
         "model": ", ".join(dict.fromkeys(models)),
-        "compute_dtype": choose_dtype(judging.precision, device),
-        "device": str(device),
-        "workers": choose_workers(judging.workers),
+        "compute_dtype": work.compute_dtype,
+        "device": work.device,
+        "workers": work.workers,
         "phases": [],
     }

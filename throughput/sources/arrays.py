@@ -61,7 +61,8 @@ class ArraySource(Source):
             raise SampleError(self.describe(sample_id), f"cannot be read: {error}") from error
         if pixels.dtype != np.uint8:
             pixels = np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
-        return _header(*pixels.shape[:2], self.channels) + pixels.tobytes()
+        height, width = pixels.shape[:2]
+        return _header(height, width, self.channels) + bytes(pixels.tobytes())
 
     def describe(self, sample_id: int) -> str:
         """The array and the place in it."""
