@@ -127,3 +127,6 @@ def test_channels_and_scale_are_the_source_s_unless_chosen(source: Source, tmp_p
         choose_work(array, device="cpu", mean=(0.1, 0.2))
     with pytest.raises(OptionError, match="open already"):
         choose_source(array, split_fraction=0.5)
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(OptionError, match="finite"):
+            choose_work(array, device="cpu", std=(wrong,))

@@ -208,9 +208,11 @@ class Work:
             )
         if not 0 <= self.rank < self.world_size:
             raise OptionError(f"rank must be in 0..{self.world_size - 1}, got {self.rank!r}")
-        if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        counts_fit = len(self.mean) == len(self.std) == self.channels
+        if not counts_fit or not finite or min(self.std) <= 0:
             raise OptionError(
-                f"mean and std must hold one number a channel ({self.channels}), std above 0, "
+                f"mean and std must hold one finite number a channel ({self.channels}), std above 0, "
                 f"got mean={self.mean!r} std={self.std!r}"
             )
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from throughput.contracts import Source
 from throughput.errors import OptionError, SampleError, SourceError, ThroughputError
-from throughput.sources import ArraySource, open_source
+from throughput.sources import ArraySource, conversion, open_source
 from throughput.sources.conversion import packed_copy
 from throughput.sources.pack import pack
 from throughput.testing import write_contract_images
@@ -217,6 +217,54 @@ def test_a_file_that_is_no_array_is_refused(tmp_path: Path, content: bytes | str
     np.save(tmp_path / "labels.npy", LABELS)
     with pytest.raises(SourceError, match=r"faces\.npy"):
         open_source(path, labels=tmp_path / "labels.npy")
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 cut", "huge"])
+@pytest.mark.parametrize("name", ["faces.npy", "labels.npy"])
+def test_damaged_files_of_either_kind_are_refused(tmp_path: Path, name: str, content: bytes | str) -> None:
+    np.save(tmp_path / "faces.npy", noise(COUNT, 6, 9))
+    np.save(tmp_path / "labels.npy", LABELS)
+    if content == "huge":  # a header that promises far more than the file holds
+        with (tmp_path / name).open("wb") as file:
+            header = {"descr": "<i8", "fortran_order": False, "shape": (10**14,)}
+            np.lib.format.write_array_header_1_0(file, header)
+    else:
+        assert isinstance(content, bytes)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=name):
+        open_source(tmp_path / "faces.npy", labels=tmp_path / "labels.npy")
+
+
+def test_a_misspelt_array_is_looked_for(tmp_path: Path) -> None:
+    opened(tmp_path, noise(COUNT, 6, 9))
+    with pytest.raises(SourceError, match=r"face\.npy does not exist: did you mean .*faces\.npy"):
+        open_source(tmp_path / "face.npy", labels=tmp_path / "labels.npy")
+    with pytest.raises(OptionError, match="--label-field belongs to shards"):
+        open_source(tmp_path / "faces.npy", labels=tmp_path / "labels.npy", label_field="label")
+
+
+def test_a_copy_that_another_process_finished_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For another split, so that its packing is another: it serves as it is."""
+    monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path / "cache"))
+    source = opened(tmp_path, noise(COUNT, 6, 9))
+    other = source.with_parts(np.arange(COUNT, dtype=np.int8) % 2)
+    first: list[Any] = []
+    pack_as_it_is = conversion.pack
+
+    def pack_behind_another(*given: Any, **options: Any) -> Any:
+        if not first:
+            first.append(None)
+            first[0] = packed_copy(other)
+        return pack_as_it_is(*given, **options)
+
+    monkeypatch.setattr(conversion, "pack", pack_behind_another)
+    ours = packed_copy(source)
+    assert ours.folder == first[0].folder
+    assert ours.seconds == 0
+    assert first[0].source.read(0) == ours.source.read(0)
+    assert ours.source.ids("val").tolist() == source.ids("val").tolist()
 
 
 def test_labels_must_be_named_and_be_there(tmp_path: Path) -> None:

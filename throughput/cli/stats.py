@@ -69,7 +69,7 @@ def command(
 
 
 def _listed(numbers: tuple[float, ...]) -> str:
-    return ",".join(f"{number:.4f}" for number in numbers)
+    return ",".join(f"{number:.6g}" for number in numbers)
 
 
 def _write(path: Path, moments: PixelMoments) -> None:

@@ -1,6 +1,7 @@
 """What is done to train images once for all loaders, in ``Feed``: they are turned, and noise is added.
 
-Everything is drawn from (seed, epoch, id), so each loader's images get the same.
+Angles are drawn from (seed, epoch, id), so each loader's images get the same; noise from the seed, the epoch
+and the ids of the batch, on the device that it is added on.
 """
 
 from __future__ import annotations

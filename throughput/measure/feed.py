@@ -75,11 +75,14 @@ class _Augmenting:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._mean, self._std = (torch.tensor(values).view(1, -1, 1, 1) for values in (work.mean, work.std))
+        device = torch.device(work.device)
+        self._mean, self._std = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (work.mean, work.std)
+        )
 
     def __call__(self, batch: Batch, images: torch.Tensor, epoch: int, came: int) -> torch.Tensor:
         """Normalised float32 images, (N, C, S, S), of uint8 ones or of normalised floating ones."""
-        mean, std = self._mean.to(images.device), self._std.to(images.device)
+        mean, std = self._mean, self._std
         unit = images.float() / 255 if images.dtype == torch.uint8 else images.float() * std + mean
         return (augment(unit, self._work, epoch, _known_ids(batch, came)) - mean) / std
 

@@ -7,7 +7,9 @@ import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,13 +122,13 @@ def _open(path: str, fingerprint: str) -> NDArray[Any]:  # noqa: ARG001 - an arr
     return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return] # numpy types it not
 
 
-def _load(path: str | Path, mmap_mode: Any = "r") -> NDArray[Any]:
+def _load(path: str | Path) -> NDArray[Any]:
     """An array, mapped. Raises SourceError for what is none, or holds objects, which could run code."""
     try:
-        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError, BadZipFile, TokenError) as error:
         raise SourceError(_why_unreadable(path, error)) from error
     if not isinstance(array, np.ndarray):
         raise SourceError(f"{path} holds several arrays: save the one that is meant by itself, as .npy")
@@ -184,7 +186,7 @@ def _labels(
     path: str | Path, images: str | Path, count: int
 ) -> tuple[tuple[str, ...], NDArray[np.int64] | NDArray[np.float32]]:
     """Class names and labels; no names where the labels are targets. Raises SourceError."""
-    labels = _load(path, None)
+    labels = np.array(_load(path))
     if labels.ndim == 0 or len(labels) != count:
         found = "one value" if labels.ndim == 0 else f"{len(labels)} labels"
         raise SourceError(f"{images} holds {count} images and {path} {found}: they must be as many")
@@ -207,7 +209,10 @@ def _labels(
         names, numbers = np.unique(labels, return_inverse=True)
         return tuple(str(name) for name in names), numbers.astype(np.int64)
     if labels.dtype.kind not in "iub":
-        raise SourceError(f"{path} holds {labels.dtype}: labels are whole numbers, strings or floats")
+        raise SourceError(
+            f"{path} holds {labels.dtype}: labels are whole numbers, strings or floats; "
+            "save bytes with .astype(str)"
+        )
     wrong = (labels < 0) | (labels >= MAX_CLASSES)
     if wrong.any():
         place = int(wrong.argmax())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, require_room
 from throughput.contracts import Progress, Source, Split, no_progress
 from throughput.errors import RoomError, SampleError, SourceError
+from throughput.sources.arrays import ARRAY_EXTENSION
 from throughput.sources.manifest import MANIFEST
 from throughput.sources.opening import open_source
 from throughput.sources.pack import pack
@@ -47,11 +49,7 @@ def packed_copy(source: Source, progress: Progress = no_progress, growth: float 
     except SampleError:
         raise  # the image is the user's
     except SourceError:
-        # Somebody has damaged the copy, or a packing for another split was stopped. It is ours to make again.
-        shutil.rmtree(folder)
-        folder.mkdir()
-        seconds = _pack(source, folder, growth, progress)
-        packed = open_source(folder, progress=progress)
+        seconds, packed = _again(source, folder, growth, progress)
     if not isinstance(packed, ShardSource):
         raise RoomError(f"{folder} holds something else than packed shards: remove it")
     size_bytes = sum(file.stat().st_size for file in folder.rglob("*.tar"))
@@ -65,6 +63,20 @@ def packed_copy(source: Source, progress: Progress = no_progress, growth: float 
         channels=source.channels,
     )
     return PackedCopy(same, seconds, size_bytes, str(folder))
+
+
+def _again(source: Source, folder: Path, growth: float | None, progress: Progress) -> tuple[float, Source]:
+    """The copy that another process has finished meanwhile; else, a new one.
+
+    Somebody has damaged the old one, or a packing for another split was stopped. It is ours to make again.
+    """
+    if (folder / MANIFEST).is_file():
+        with suppress(SourceError):
+            return 0.0, open_source(folder, progress=progress)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    seconds = _pack(source, folder, growth, progress)
+    return seconds, open_source(folder, progress=progress)
 
 
 class _ToPack(Source):
@@ -101,6 +113,8 @@ def _pack(source: Source, folder: Path, growth: float | None, progress: Progress
     """Pack into ``folder`` and return the seconds that it took."""
     restart = "" if growth is None else " --restart"
     advice = f"run: throughput pack{restart} {source.location} OUT, then give OUT as --data"
+    if not source.classes or str(source.location).endswith(ARRAY_EXTENSION):
+        advice = "choose a loader that reads single images, such as torchvision"
     needed_bytes = source.encoded_bytes()
     if needed_bytes > CACHE_LIMIT_BYTES:
         raise RoomError(
@@ -110,7 +124,8 @@ def _pack(source: Source, folder: Path, growth: float | None, progress: Progress
     try:
         require_room(folder, needed_bytes, f"a packed copy of {source.location}")
     except RoomError as error:
-        raise RoomError(f"{error}; {advice} on a larger disk") from error
+        on_a_larger_disk = " on a larger disk" if "OUT" in advice else ""
+        raise RoomError(f"{error}; {advice}{on_a_larger_disk}") from error
     progress(f"packing {needed_bytes / 1e6:,.0f} MB of {source.location} into {folder}", 0, None)
     begin = time.perf_counter()
     try:

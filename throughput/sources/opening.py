@@ -47,7 +47,11 @@ def open_source(
     """
     try:
         paths = _named(data)
-        if len(paths) == 1 and paths[0].endswith(ARRAY_EXTENSION) and Path(paths[0]).is_file():
+        if len(paths) == 1 and paths[0].endswith(ARRAY_EXTENSION) and not Path(paths[0]).is_dir():
+            if not Path(paths[0]).exists():
+                raise _missing(Path(paths[0]))
+            if label_field is not None:
+                raise OptionError("--label-field belongs to shards: an array brings its labels by --labels")
             return open_arrays(paths[0], labels, split_fraction, progress)
         if labels is not None:
             raise OptionError(
