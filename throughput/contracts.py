@@ -212,7 +212,7 @@ class Work:
         counts_fit = len(self.mean) == len(self.std) == self.channels
         if not counts_fit or not finite or min(self.std) <= 0:
             raise OptionError(
-                f"mean and std must hold one finite number a channel ({self.channels}), std above 0, "
+                f"mean and std must hold one number a channel ({self.channels}), finite and std above 0, "
                 f"got mean={self.mean!r} std={self.std!r}"
             )
 
