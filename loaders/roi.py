@@ -8,7 +8,6 @@ formats are decoded whole.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -102,12 +101,14 @@ class RoiLoaderFactory(LoaderFactory):
     def prepare(self, work: Work, options: RoiOptions, progress: Progress = no_progress) -> Prepared:
         """Pack a source without restart intervals into the cache folder, where it has room for it.
 
-        Warns where it has none. Raises RoomError where nothing else will do.
+        Warns where it has none, and of shards that have lost their index. Raises RoomError where nothing else
+        will do.
         """
         source = work.source
         must_pack = options.order == "stream" and not isinstance(source, ShardSource)
-        has_intervals = isinstance(source, ShardSource) and source.growth is not None
-        if has_intervals or not (options.prepare or must_pack):
+        if isinstance(source, ShardSource) and source.growth is not None:
+            return Prepared(work, warning=_lost_index(source))
+        if not (options.prepare or must_pack):
             return Prepared(work)
         if isinstance(source, ArraySource) and not must_pack:
             return Prepared(work)  # no JPEGs, so no restart intervals
@@ -116,8 +117,7 @@ class RoiLoaderFactory(LoaderFactory):
         except RoomError as error:
             if must_pack:
                 raise
-            warnings.warn(f"roi decodes whole images, which is slower: {error}", stacklevel=2)
-            return Prepared(work)
+            return Prepared(work, warning=f"roi decodes whole images, which is slower: {error}")
         return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes, copy.folder)
 
     @contextmanager
@@ -162,3 +162,14 @@ class RoiLoaderFactory(LoaderFactory):
             _, spent = core_seconds(partial(renderer.transform, decoded, one, place))
             seconds["transform"] += spent
         return {name: spent / len(ids) for name, spent in seconds.items()}
+
+
+def _lost_index(source: ShardSource) -> str | None:
+    """A warning where no index lies beside the shards; one sample tells for all."""
+    train = source.ids("train")
+    if not len(train) or source.kept(int(train[0])) is not None:
+        return None
+    return (
+        f"the index beside the shards of {source.location} (.npy files) is gone, so restart markers are looked "
+        "for in every image, which is slower: copy it along, or pack again"
+    )

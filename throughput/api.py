@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -121,6 +122,8 @@ def open_loader(
     _require(factory, work)
     chosen = build_options(factory, options or {})
     prepared = factory.prepare(work, chosen, progress)
+    if prepared.warning is not None:
+        warnings.warn(prepared.warning, stacklevel=3)  # of the caller's ``with``
     with factory.open(prepared.work, chosen) as loader:
         epoch = loader.epoch if raw else Feed(loader, prepared.work).epoch
         yield OpenLoader(loader.samples_per_epoch, source.classes, prepared.work, epoch)

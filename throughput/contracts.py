@@ -255,12 +255,14 @@ class Prepared:
     """The work as the loader will do it, perhaps over a converted copy, and what the copy cost.
 
     seconds: 0 where the copy was there already. folder: where it lies, None where there is none.
+    warning: what makes the loader slower than it could be, and the way out.
     """
 
     work: Work
     seconds: float = 0.0
     bytes: int = 0
     folder: str | None = None
+    warning: str | None = None
 
 
 class LoaderFactory(ABC):

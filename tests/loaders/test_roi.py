@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from throughput import open_loader
 from throughput.contracts import Batch, Source, Split, Work
 from throughput.errors import LoaderError, OptionError, RoomError, SampleError, SourceError
 from throughput.loaders.region_dali import dali_loader
@@ -78,15 +80,16 @@ def test_a_folder_is_packed_once_with_restart_intervals(folder: Source) -> None:
 def test_shards_that_were_packed_with_intervals_are_read_as_they_are(packed: ShardSource) -> None:
     prepared = ROI.prepare(work_over(packed), RoiOptions())
     assert prepared.work.source is packed
-    assert prepared.folder is None
+    assert (prepared.folder, prepared.warning) == (None, None)
 
 
 def test_what_has_no_room_in_the_cache_is_decoded_whole(
     folder: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("throughput.sources.conversion.CACHE_LIMIT_BYTES", 1)
-    with pytest.warns(UserWarning, match=r"decodes whole images, .*run: throughput pack --restart .* OUT"):
-        prepared = ROI.prepare(work_over(folder), RoiOptions())
+    prepared = ROI.prepare(work_over(folder), RoiOptions())
+    assert prepared.warning is not None
+    assert re.search(r"decodes whole images, .*run: throughput pack --restart .* OUT", prepared.warning)
     assert prepared.work.source is folder
     assert len(pixels(prepared.work, RoiOptions())) == len(folder.ids("train"))
     with pytest.raises(RoomError, match="run: throughput pack --restart"):
@@ -171,6 +174,11 @@ def test_without_an_index_the_markers_are_looked_for(tmp_path: Path, packed: Sha
     expected = pixels(work_over(packed), RoiOptions())
     shutil.copytree(tmp_path / "packed", tmp_path / "bare", ignore=shutil.ignore_patterns("*.npy"))
     bare = open_source(tmp_path / "bare")
+    with (
+        pytest.warns(UserWarning, match=r"index beside the shards of .*bare .* is gone"),
+        open_loader("roi", bare, batch_size=4, device="cpu", workers=1),
+    ):
+        pass
     assert same(pixels(work_over(bare), RoiOptions()), expected)
     with pytest.raises(SampleError, match="no checksum was kept"):
         pixels(work_over(bare), RoiOptions(verify=True))

@@ -124,7 +124,7 @@ def test_a_stopped_packing_goes_on_and_counts_all_kinds(tmp_path: Path, photos: 
 def test_another_growth_is_another_packing(tmp_path: Path, photos: Source) -> None:
     pack(photos, tmp_path / "packed", growth=0.01)
     for growth in (None, 0.02):
-        with pytest.raises(SourceError, match=r"another packing \(growth differs\)"):
+        with pytest.raises(SourceError, match=r"another packing \(--restart or its --growth differs\)"):
             pack(photos, tmp_path / "packed", growth=growth)
 
 

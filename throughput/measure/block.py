@@ -125,13 +125,14 @@ class _Measurement:
             decode=self._factory.decode(work, self._options),
             options=asdict(self._options),
             prepare=Preparation(prepared.seconds, prepared.bytes, prepared.folder),
+            warnings=() if prepared.warning is None else (prepared.warning,),
         )
         if "load" in plan.phases:
             row = replace(row, load=self._load(work, storage))
         if "model" in plan.phases or "train" in plan.phases:
             batches, samples_per_epoch = self._whole_batches(work)
             if not self._factory.takes_work:
-                row = replace(row, warnings=tuple(implausible(batches, work, samples_per_epoch)))
+                row = replace(row, warnings=(*row.warnings, *implausible(batches, work, samples_per_epoch)))
             step = self._new_step(work, batches)
             untrained = step.state()
             self._warm(work, step, batches[0])

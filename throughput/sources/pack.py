@@ -195,8 +195,9 @@ def _claim(out: Path, manifest: Manifest) -> dict[str, PackedShard]:
     for known in found:
         difference = manifest.difference(known)
         if difference is not None:
+            what = "--restart or its --growth" if difference == "growth" else difference
             raise SourceError(
-                f"{out} holds shards of another packing ({difference} differs): choose an empty folder"
+                f"{out} holds shards of another packing ({what} differs): choose an empty folder"
             )
         recorded.update({shard.name: shard for shard in known.shards})
     if not found and (others := [entry.name for entry in entries(out)]):
