@@ -170,6 +170,6 @@ def _lost_index(source: ShardSource) -> str | None:
     if not len(train) or source.kept(int(train[0])) is not None:
         return None
     return (
-        f"the index beside the shards of {source.location} (.npy files) is gone, so restart markers are looked "
-        "for in every image, which is slower: copy it along, or pack again"
+        f"the index beside the shards of {source.location} (.npy files) is gone, so restart markers are "
+        "looked for in every image, which is slower: copy it along, or pack again"
     )
