@@ -112,7 +112,8 @@ def test_a_sleeping_loader_ends_at_once(work: Work) -> None:
     with FACTORY.open(work, FakeOptions(batch_seconds=10 * DEADLINE_SECONDS)) as loader:
         waiting = threading.Thread(target=lambda: next(loader.epoch(0), None), daemon=True)
         waiting.start()
-        while sum(thread.is_alive() for thread in fakes()) < work.workers:  # one that is listed may still start
+        # One that is listed may still start.
+        while sum(thread.is_alive() for thread in fakes()) < work.workers:
             threading.Event().wait(0.001)
     assert time.monotonic() - begin < DEADLINE_SECONDS
 

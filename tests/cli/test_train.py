@@ -147,21 +147,67 @@ def test_features_are_written_for_every_image(throughput: Run, folder: Path, dat
 
 @pytest.mark.usefixtures("trained")
 def test_a_pruned_model_is_written_and_compared(throughput: Run, folder: Path, data: tuple[str, ...]) -> None:
+    (folder / "pruned").mkdir()
     ran = throughput(
-        "prune", "a.pt", "small.pt", "--sparsity=0.5", "--epochs=1", *data, "--json=p.json", cwd=folder
-    )
+        "prune", "a.pt", "pruned", "--sparsity=0.5", "--epochs=1", *data, "--precision=fp32", "--json=p.json",
+        cwd=folder,
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     stages = json.loads((folder / "p.json").read_text())["stages"]
     assert [stage["name"] for stage in stages] == ["as it was", "50 % pruned", "1 epoch later"]
     assert stages[2]["nonzero"] < 0.55 * stages[2]["parameters"]
     assert "the speed is the same" in ran.stdout
-    again = throughput("evaluate", "--checkpoint=small.pt", *data, cwd=folder)
+    assert [file.name for file in (folder / "pruned").iterdir()] == ["checkpoint.pt"]
+    again = throughput("evaluate", "--checkpoint=pruned", *data, cwd=folder)
     assert again.returncode == 0, again.stderr
+
+
+def test_features_of_a_model_by_its_name_are_of_chosen_images(
+    throughput: Run, folder: Path, data: tuple[str, ...]
+) -> None:
+    model = ("--model=cnn_small", "--size=16", "--channels=3")
+    for name, more in (("one", ()), ("two", ("--mean=0.9", "--std=0.5", "--crop=none"))):
+        ran = throughput("features", f"{name}.npy", *model, *more, *data, cwd=folder)
+        assert ran.returncode == 0, ran.stderr
+    one, two = (np.load(folder / f"{name}.npy") for name in ("one", "two"))
+    assert one.shape == two.shape == (SEEN, 192)
+    assert not np.allclose(one, two)
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "--epochs=6", "--checkpoint=a.pt"), "go on from it with --resume"),
+        (("features", "f.npy", "--checkpoint=a.pt", "--size=224"), "--size belongs to --model"),
+        (("features", "f.npy", "--checkpoint=a.pt", "--mean=0.5"), "--mean belongs to --model"),
+        (("features", "f.npy", "--model=cnn_small", "--std=big"), "--std: 'big' is no number"),
+        (("evaluate", "--checkpoint=a.pt", "--split-fraction=0.5"), "another split of digits.npy"),
+        (("prune", "a.pt", "b.pt", "--sparsity=0.5", "--split-fraction=0.5"), "another split of"),
+    ],
+)
+def test_what_does_not_go_with_a_checkpoint_is_refused(
+    arguments: tuple[str, ...],
+    words: str,
+    throughput: Run,
+    folder: Path,
+    data: tuple[str, ...],
+    chosen: tuple[str, ...],
+) -> None:
+    options = chosen if arguments[0] == "train" else data
+    ran = throughput(arguments[0], *options, *arguments[1:], cwd=folder)
+    assert ran.returncode == 2, ran.stderr
+    (line,) = ran.stderr.splitlines()
+    assert words in line
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("train", "--momentum=0.8"), "--momentum belongs to --optimizer sgd and nesterov"),
+        (("train", "--step-epochs=3"), "--step-epochs belongs to --schedule step"),
+        (("train", "--step-factor=0.5", "--schedule=constant"), "--step-factor belongs to --schedule step"),
+        (("train", "--warmup=2"), "--warmup 2 is longer than --epochs 1"),
         (("train", "--lr=1e30", "--optimizer=sgd"), "the loss became"),
         (("train", "--schedule=linear"), "--schedule must be one of"),
         (("train", "--checkpoint=no/such/file.pt"), "there is no folder"),

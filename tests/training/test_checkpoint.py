@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,51 @@ def test_a_file_that_is_none_is_refused(content: Any, words: str, tmp_path: Path
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("subject", None),
+        ("subject", 3),
+        ("subject", {"model": "cnn28"}),
+        ("subject", asdict(SUBJECT) | {"mean": 3}),
+        ("subject", asdict(SUBJECT) | {"std": ["x"]}),
+        ("subject", asdict(SUBJECT) | {"classes": [1, 2, 3]}),
+        ("subject", asdict(SUBJECT) | {"outputs": "3"}),
+        ("subject", asdict(SUBJECT) | {"channels": 0}),
+        ("subject", asdict(SUBJECT) | {"crop": "round"}),
+        ("subject", asdict(SUBJECT) | {"colour": "red"}),
+        ("weights", None),
+        ("weights", {"a": 1}),
+        ("weights", [torch.ones(1)]),
+        ("run", 3),
+    ],
+)
+def test_a_file_with_a_part_of_another_kind_is_refused(part: str, value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "some.pt"
+    save(path, checkpoint())
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {part: value}, path)
+    with pytest.raises(CheckpointError, match=r"some\.pt"):
+        read(path)
+    del content[part]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"some\.pt"):
+        read(path)
+
+
+def test_a_damaged_file_of_torchs_old_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.pt"
+    torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + b"." + whole[place + 1 :])
+        with suppress(CheckpointError):
+            load_weights(nn.Linear(1, 1), path)
+        path.write_bytes(whole[:place])
+        with pytest.raises(CheckpointError, match=r"old\.pt"):
+            load_weights(nn.Linear(1, 1), path)
+
+
 def test_half_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "some.pt"
     save(path, checkpoint())
@@ -141,6 +187,15 @@ def test_weights_of_another_model_are_named(other: str, tmp_path: Path) -> None:
     save(tmp_path / "some.pt", checkpoint())
     with pytest.raises(CheckpointError, match="weights of another model: it lacks "):
         load_weights(replace(SUBJECT, model=other).build(), tmp_path / "some.pt")
+
+
+def test_auxiliary_classifiers_of_a_file_are_left_out(tmp_path: Path) -> None:
+    given = SUBJECT.build().state_dict()
+    more = {f"{name}.fc.weight": torch.ones(2) for name in ("AuxLogits", "aux1", "aux2")}
+    torch.save(given | more, tmp_path / "some.pt")
+    model = SUBJECT.build()
+    assert load_weights(model, tmp_path / "some.pt") == ()
+    assert all(torch.equal(value, given[name]) for name, value in model.state_dict().items())
 
 
 def test_a_file_without_tensors_holds_no_weights(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from throughput.contracts import Batch, Work
-from throughput.errors import LoaderError, SampleError
+from throughput.errors import LoaderError, OptionError, SampleError
 from throughput.sources import open_source
 from throughput.testing import write_contract_images
 from throughput.training.checkpoint import Subject, read
@@ -20,7 +20,7 @@ from throughput.training.course import Training
 from throughput.training.errors import CheckpointError
 from throughput.training.guess import guess
 from throughput.training.judging import Judging, features, predictions_of
-from throughput.training.metrics import judge_classes
+from throughput.training.metrics import judge, judge_classes
 from throughput.training.predictions import Predictions, ensemble, predict
 from throughput.training.trainer import train
 
@@ -50,15 +50,55 @@ def test_answers_come_by_id_once_each_and_without_filler() -> None:
         predict(lambda images: images, [])
 
 
+def test_every_image_of_the_split_must_come_and_no_other() -> None:
+    def batch(*ids: int) -> Batch:
+        numbers = torch.tensor(ids)
+        return Batch(numbers[:, None].float(), numbers, numbers)
+
+    wanted = np.array([2, 5, 7])
+    assert predict(lambda images: images, [batch(5, 2), batch(7)], wanted).ids.tolist() == [2, 5, 7]
+    with pytest.raises(LoaderError, match=r"2 of 3 images of this split did not come .* id 5"):
+        predict(lambda images: images, [batch(2)], wanted)
+    with pytest.raises(LoaderError, match="yielded id 9, which is not of this split"):
+        predict(lambda images: images, [batch(2, 5, 7, 9)], wanted)
+
+
+def test_answers_of_many_batches_keep_their_order() -> None:
+    batches = [
+        Batch(torch.full((1, 1), float(sample)), torch.tensor([sample]), torch.tensor([sample]))
+        for sample in reversed(range(40))
+    ]
+    found = predict(lambda images: images, batches)
+    assert found.outputs.flatten().tolist() == found.labels.tolist() == list(range(40))
+
+
+def test_a_class_without_a_chance_has_a_finite_loss() -> None:
+    ids = torch.arange(1)
+    sure = Predictions(ids, torch.tensor([1]), torch.tensor([[200.0, 0.0]]))
+    alone = judge(sure)
+    assert judge(sure.probabilities(), probabilities=True).loss == pytest.approx(alone.loss) == 200
+    together = judge(ensemble([sure.probabilities()] * 2), probabilities=True)
+    assert together.loss == pytest.approx(200)
+    surest = Predictions(ids, torch.tensor([1]), torch.tensor([[1e4, 0.0]]))
+    assert np.isfinite(judge(surest.probabilities(), probabilities=True).loss)
+
+
 def test_an_ensemble_averages_and_refuses_other_images() -> None:
     ids = torch.arange(2)
     members = [
         Predictions(ids, ids, torch.tensor(rows))
         for rows in ([[0.9, 0.1], [0.6, 0.4]], [[0.3, 0.7], [0.0, 1.0]])
     ]
-    torch.testing.assert_close(ensemble(members).outputs, torch.tensor([[0.6, 0.4], [0.3, 0.7]]))
+    torch.testing.assert_close(
+        ensemble(members).outputs,
+        torch.tensor([[0.6, 0.4], [0.3, 0.7]], dtype=torch.float64),
+        atol=1e-6,
+        rtol=0,
+    )
     with pytest.raises(LoaderError, match="different images"):
         ensemble([members[0], Predictions(ids + 1, ids, members[1].outputs)])
+    with pytest.raises(LoaderError, match="different numbers"):
+        ensemble([members[0], Predictions(ids, ids, torch.ones(2, 3))])
 
 
 def test_three_models_together_beat_their_mean(
@@ -100,6 +140,50 @@ def test_other_classes_are_refused(training: MakeTraining, judging: Judging, tmp
     other = replace(judging, source=open_source(write_contract_images(tmp_path / "images")))
     with pytest.raises(CheckpointError, match=r"knows 10 classes \(0, 1, 2, \.\.\.\), and .* has 3 classes"):
         predictions_of(other, tmp_path / "model.pt", read(tmp_path / "model.pt"))
+
+
+def test_images_that_were_trained_on_are_not_judged(
+    training: MakeTraining, work: Work, judging: Judging, digits: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.pt"
+    train(training(1, checkpoint=path))
+    trained = read(path)
+    same = open_source(digits / "digits.npy", labels=digits / "labels.npy")
+    assert len(predictions_of(replace(judging, source=same), path, trained).ids)
+    other = open_source(digits / "digits.npy", labels=digits / "labels.npy", split_fraction=0.3)
+    with pytest.raises(CheckpointError, match=r"another split of .* give the --split-fraction"):
+        predictions_of(replace(judging, source=other), path, trained)
+    parts = np.zeros(len(work.source.labels), np.int8)
+    parts[::5] = 1
+    with pytest.raises(CheckpointError, match="another split"):
+        predictions_of(replace(judging, source=work.source.with_parts(parts)), path, trained)
+
+
+def test_float_targets_of_another_width_are_refused(
+    training: MakeTraining, work: Work, judging: Judging, digits: Path, tmp_path: Path
+) -> None:
+    heights = np.load(digits / "heights.npy")
+    np.save(tmp_path / "pairs.npy", np.stack([heights, heights], axis=1))
+    one = open_source(digits / "digits.npy", labels=digits / "heights.npy")
+    two = open_source(digits / "digits.npy", labels=tmp_path / "pairs.npy")
+    path = tmp_path / "model.pt"
+    train(training(1, {"loss": "squared"}, work=replace(work, source=one), checkpoint=path))
+    with pytest.raises(CheckpointError, match=r"gives 1 numbers for an image, and .* has 2"):
+        predictions_of(replace(judging, source=two), path, read(path))
+
+
+def test_the_batch_is_chosen_by_what_is_judged(work: Work) -> None:
+    parts = np.ones(len(work.source.labels), np.int8)
+    parts[:5] = 0
+    source = work.source.with_parts(parts)
+    subject = Subject.of("cnn28", work)
+    held_out = len(source.ids("val"))
+    for chosen, wanted in ((64, 64), (None, 64), (1000, held_out)):
+        judging = Judging(source, batch_size=chosen, workers=1, device="cpu")
+        assert judging.work(subject).batch_size == wanted
+    assert Judging(source, batch_size=1000, device="cpu").work(subject, every=True).batch_size == len(parts)
+    with pytest.raises(OptionError, match="nothing to judge by"):
+        Judging(work.source.with_parts(0 * parts), device="cpu").work(subject)
 
 
 @pytest.mark.parametrize(("model", "width"), [("cnn28", 128), ("resnet9_half", 256), ("squeezenet1_1", 512)])

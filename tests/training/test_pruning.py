@@ -55,6 +55,48 @@ def test_channels_become_zero_as_a_whole_and_the_classifier_stays() -> None:
     assert bool((classifier != 0).all())
 
 
+def test_a_channel_of_each_layer_stays() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 4, 3), nn.Linear(4, 2))
+    prune_model(model, 0.95, "channels")
+    for weight in layers(make_permanent(model))[:2]:
+        assert int((weight.flatten(1) != 0).any(dim=1).sum()) == 1
+
+
+class Attending(nn.Module):
+    """torch's attention reads the weight of its last layer and never calls it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.classifier = nn.Linear(8, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows = images.flatten(0, 1)
+        attended, _ = self.attention(rows, rows, rows, need_weights=False)
+        return self.classifier(attended.mean(dim=1))
+
+
+def test_weights_that_are_read_elsewhere_stay_zero_while_they_learn() -> None:
+    torch.manual_seed(0)
+    model = Attending()
+    before = model.attention.out_proj.weight.detach().clone()
+    prune_model(model, 0.5, "magnitude")
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(3):
+        loss = model(torch.randn(4, 1, 8, 8)).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    images = torch.randn(4, 1, 8, 8)
+    outputs = model.eval()(images)
+    found = layers(make_permanent(model))
+    share = sum(int((weight == 0).sum()) for weight in found) / sum(weight.numel() for weight in found)
+    assert share == pytest.approx(0.5, abs=0.01)
+    after = model.attention.out_proj.weight
+    assert bool((after != before)[after != 0].all()), "what was left has learnt"
+    torch.testing.assert_close(model(images), outputs)
+
+
 def test_eighty_per_cent_less_and_hardly_worse(training: MakeTraining, work: Work, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     train(training(15, {"schedule": "cosine"}, checkpoint=path))

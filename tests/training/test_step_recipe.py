@@ -128,6 +128,27 @@ def test_frozen_layers_and_their_norms_stay_as_they_are() -> None:
         assert torch.equal(value, before[name]) == (not name.startswith("4.")), name
 
 
+def test_what_drops_before_the_classifier_drops_though_the_rest_is_frozen() -> None:
+    frozen = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout())
+    model = nn.Sequential(frozen, nn.Flatten(), nn.Dropout(), nn.Linear(12, 4))
+    TrainingStep(model, SETTINGS, Recipe(**PLAIN, freeze=True))
+    assert model[2].training
+    assert model[3].training
+    assert not any(module.training for module in frozen.modules())
+
+
+def test_the_average_of_norms_is_of_numbers_and_their_counts_are_copied() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(16, 4))
+    step = TrainingStep(model, SETTINGS, Recipe(**(PLAIN | {"averaging": 0.5})))
+    means = []
+    for seed in range(3):
+        step(images(8, seed))
+        means.append(step.model[0].running_mean.clone())  # type: ignore[index] # it is a Sequential
+    found = dict(step.judged.named_buffers())
+    assert found["0.num_batches_tracked"] == 3
+    torch.testing.assert_close(found["0.running_mean"], means[0] / 4 + means[1] / 4 + means[2] / 2)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "onecycle"])
 @pytest.mark.parametrize("optimiser", ["sgd", "nesterov", "adam", "adamw"])
 def test_a_state_goes_on_as_if_nothing_had_happened(schedule: str, optimiser: str) -> None:

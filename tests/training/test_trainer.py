@@ -1,121 +1,38 @@
-"""From arrays to a judged model: stopped and resumed, watched, and never fooled by what it reports."""
+"""From arrays to a judged model: watched, stopped in time, and never fooled by what it reports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from throughput.contracts import Work
 from throughput.errors import OptionError
 from throughput.results import EpochRecord, Pass
 from throughput.sources import open_source
 from throughput.trained import Classification, Regression
-from throughput.training.checkpoint import read, save
+from throughput.training.checkpoint import Subject, read, save
 from throughput.training.course import Training
 from throughput.training.early_stopping import Watch, with_watched
-from throughput.training.epoch import Moment
-from throughput.training.errors import CheckpointError, DivergedError
+from throughput.training.epoch import Losses, Moment
+from throughput.training.errors import DivergedError
+from throughput.training.feeding import Feeding
 from throughput.training.metrics import judge
-from throughput.training.recipe import Recipe
+from throughput.training.predictions import answering, predict
 from throughput.training.trainer import Silence, Trained, train
 
 MakeTraining = Callable[..., Training]
 
 
-class StopAfter(Silence):
-    """Ends training like Ctrl-C, once an epoch's checkpoint is written."""
-
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def epoch(self, record: EpochRecord, one: Pass) -> None:  # noqa: ARG002 - a listener's signature
-        if record.epoch == self._epoch:
-            raise KeyboardInterrupt
-
-
 def weights(trained: Trained) -> torch.Tensor:
     return torch.cat([value.double().flatten() for value in trained.model.state_dict().values()])
-
-
-def losses(trained: Trained) -> list[tuple[Any, ...]]:
-    return [
-        (one.loss, one.learning_rate, one.watched_loss, one.held_out_loss, one.accuracy)
-        for one in trained.run.epochs
-    ]
-
-
-@pytest.mark.parametrize("loader", ["torchvision", "webdataset"])
-@pytest.mark.parametrize("patience", [None, 2])
-def test_a_run_that_was_stopped_goes_on_to_the_bit(
-    training: MakeTraining, loader: str, patience: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path / "cache"))
-    recipe = {"schedule": "cosine", "warmup_epochs": 0.5, "averaging": 0.9, "accumulate": 2}
-    whole = training(
-        3, recipe, loader=loader, patience=patience, checkpoint=tmp_path / "whole.pt", deterministic=True
-    )
-    straight = train(whole)
-    parted = replace(whole, checkpoint=tmp_path / "parted.pt")
-    with pytest.raises(KeyboardInterrupt):
-        train(parted, StopAfter(0))
-    torch.rand(7)  # whatever happens in between
-    resumed = train(replace(parted, resume=True))
-    assert torch.equal(weights(resumed), weights(straight))
-    assert losses(resumed) == losses(straight)
-    assert [one.images for one in resumed.phase.passes] == [one.images for one in straight.phase.passes]
-    assert resumed.ledger == straight.ledger
-    assert (resumed.steps, resumed.images) == (straight.steps, straight.images)
-    one, other = read(tmp_path / "whole.pt").run["step"], read(tmp_path / "parted.pt").run["step"]
-    for state, twin in zip(
-        one["optimizer"]["state"].values(), other["optimizer"]["state"].values(), strict=True
-    ):
-        assert all(torch.equal(state[name], twin[name]) for name in state)
-
-
-def test_a_finished_run_is_only_judged_again(training: MakeTraining, tmp_path: Path) -> None:
-    chosen = training(1, checkpoint=tmp_path / "some.pt")
-    first = train(chosen)
-    again = train(replace(chosen, resume=True))
-    assert torch.equal(weights(again), weights(first))
-    assert len(again.run.epochs) == 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"recipe": Recipe(learning_rate=1e-4)}, "recipe.learning_rate 0.002, not 0.0001"),
-        ({"loader": "roi"}, "trained with loader 'torchvision', not 'roi'"),
-        ({"patience": 3}, "patience None, not 3"),
-        ({"model": "cnn32"}, "holds cnn28, not cnn32"),
-    ],
-)
-def test_other_choices_cannot_go_on(
-    changes: dict[str, Any], words: str, training: MakeTraining, tmp_path: Path
-) -> None:
-    chosen = training(1, checkpoint=tmp_path / "some.pt")
-    train(chosen)
-    with pytest.raises(CheckpointError, match=words):
-        train(replace(chosen, epochs=2, resume=True, **changes))
-
-
-def test_more_epochs_can_follow_a_constant_rate_and_not_a_cosine(
-    training: MakeTraining, tmp_path: Path
-) -> None:
-    for schedule in ("constant", "cosine"):
-        chosen = training(1, {"schedule": schedule}, checkpoint=tmp_path / f"{schedule}.pt")
-        train(chosen)
-        longer = replace(chosen, epochs=2, resume=True)
-        if schedule == "constant":
-            assert len(train(longer).run.epochs) == 2
-        else:
-            with pytest.raises(CheckpointError, match="epochs 1, not 2"):
-                train(longer)
 
 
 def test_digits_are_learnt_and_judged_on_those_held_out(training: MakeTraining, work: Work) -> None:
@@ -174,6 +91,13 @@ def test_early_stopping_keeps_the_best_weights_and_leaves_held_out_images_alone(
     assert seen == {len(with_watched(work.source).ids("train"))}
     assert trained.predictions is not None
     assert trained.predictions.ids.tolist() == work.source.ids("val").tolist()
+    # The model that is returned is that of the best epoch, and not of the last one.
+    parted = replace(work, source=with_watched(work.source), split="val")
+    answer = answering(trained.model, torch.device("cpu"), "float32")
+    with Feeding.by("torchvision", {}, work).open(parted) as feed:
+        found = judge(predict(answer, feed.epoch(0), parted.source.ids("val")))
+    assert found.loss == pytest.approx(min(loss for loss in watched if loss is not None), rel=1e-5)
+    assert watched[-1] != min(loss for loss in watched if loss is not None)
     if trained.run.stopped is None:
         assert len(trained.run.epochs) == 12
     else:
@@ -213,6 +137,79 @@ def test_a_loss_that_is_no_number_stops_and_the_last_checkpoint_is_good(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("averaging", [None, 0.5])
+def test_weights_that_are_no_numbers_are_not_kept(
+    averaging: float | None, training: MakeTraining, work: Work, tmp_path: Path
+) -> None:
+    path = tmp_path / "some.pt"
+    # One step an epoch: each loss is read before the weights change.
+    one_step = replace(work, batch_size=len(work.source.ids("train")))
+    chosen = training(1, {"averaging": averaging}, work=one_step, checkpoint=path)
+    train(chosen)
+    before = path.read_bytes()
+
+    def make() -> nn.Module:
+        model = Subject.of("cnn28", one_step).build()
+        next(model.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+        return model
+
+    with pytest.raises(DivergedError, match="is no finite number any more at the end of epoch 2"):
+        train(replace(chosen, epochs=2, resume=True), make=make)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("patience", [None, 1])
+def test_a_judged_loss_that_is_no_number_stops_too(
+    patience: int | None, training: MakeTraining, work: Work, tmp_path: Path
+) -> None:
+    seen = work.source if patience is None else with_watched(work.source)
+    wild = training(
+        2,
+        {"learning_rate": 1e30, "optimiser": "sgd"},
+        work=replace(work, batch_size=len(seen.ids("train"))),
+        patience=patience,
+        checkpoint=tmp_path / "some.pt",
+    )
+    with pytest.raises(DivergedError, match=r"the loss of images that are judged is (nan|inf) after epoch 1"):
+        train(wild)
+    assert not (tmp_path / "some.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "lower --batch"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "lower --batch"),
+        (
+            RuntimeError("some_backward_cuda does not have a deterministic implementation, but you set"),
+            "--deterministic: some_backward_cuda does not",
+        ),
+    ],
+)
+def test_what_torch_refuses_is_told_in_words(
+    error: RuntimeError, words: str, training: MakeTraining, work: Work
+) -> None:
+    class Refusing(nn.Linear):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                raise error
+            return super().forward(values)
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), Refusing(16 * 16, 10))
+
+    with pytest.raises(OptionError, match=words):
+        train(training(1, work=work), make=make)
+
+
+def test_an_epochs_loss_weighs_batches_by_their_images() -> None:
+    losses = Losses(0)
+    losses.add(torch.tensor(1.0), 30)
+    assert losses.mean() == 1
+    losses.add(torch.tensor(4.0), 10)
+    assert losses.mean() == pytest.approx(1.75)
+
+
 def test_numbers_are_predicted_where_labels_are_numbers(
     training: MakeTraining, work: Work, digits: Path
 ) -> None:
@@ -238,6 +235,7 @@ def test_numbers_are_predicted_where_labels_are_numbers(
     ("changes", "words"),
     [
         ({"epochs": 0}, "--epochs must be a whole number"),
+        ({"recipe": {"warmup_epochs": 2.5}}, "--warmup 2.5 is longer than --epochs 2"),
         ({"target_accuracy": 94.0}, "--target-accuracy must lie in 0..1"),
         ({"resume": True}, "--resume needs --checkpoint"),
         ({"target_accuracy": 0.5, "patience": 2}, "choose one"),
@@ -268,6 +266,12 @@ def test_progress_is_told(training: MakeTraining) -> None:
             self.records.append(record)
 
     told = Told()
-    trained = train(training(2), told)
+    # It is looked at three times a batch: one is told a batch, of 6 in an epoch.
+    ticks = count()
+    trained = train(training(2), told, clock=lambda: 0.1 * next(ticks))
     assert tuple(told.records) == trained.run.epochs
-    assert all(0 <= one.wait_fraction <= 1 and one.batch <= one.batches for one in told.moments)
+    assert [(one.epoch, one.batch, one.batches) for one in told.moments] == [
+        (epoch, batch, 6) for epoch in range(2) for batch in range(1, 7)
+    ]
+    assert all(0 < one.wait_fraction < 1 and one.images_per_second > 0 for one in told.moments)
+    assert told.moments[5].loss == pytest.approx(told.records[0].loss)

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from throughput.cli.judging_options import judging_of, judging_options
 from throughput.cli.shared_options import size_option
 from throughput.errors import OptionError
+
+_OF_IMAGES = ("size", "crop", "channels", "mean", "std")
 
 
 @click.command(name="features")
@@ -20,6 +23,16 @@ from throughput.errors import OptionError
     "--weights", type=click.Path(path_type=Path), metavar="FILE", help="A state dict for that model."
 )
 @size_option
+@click.option(
+    "--crop",
+    default="centre",
+    show_default=True,
+    metavar="centre|none",
+    help="The middle of the image, 7/8 of its shorter side, or the whole of it.",
+)
+@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB. [default: 3, or those of the array]")
+@click.option("--mean", metavar="M[,M,M]", help="Taken off each channel, in 0..1. [default: ImageNet's]")
+@click.option("--std", metavar="S[,S,S]", help="Each channel is divided by it. [default: ImageNet's]")
 @judging_options
 def command(
     *,
@@ -28,16 +41,23 @@ def command(
     model: str | None,
     weights: Path | None,
     size: int,
+    crop: str,
+    channels: int | None,
+    mean: str | None,
+    std: str | None,
     **chosen: Any,
 ) -> None:
     """Write the input of the model's last layer as OUT.npy: (N, F) float32, a row for each image by its id.
 
-    All images come as held-out ones do, without augmentation. --size holds without a checkpoint only.
+    All images come as held-out ones do, without augmentation. A checkpoint knows how large they are, how they
+    are cropped and scaled: --size and the like belong to --model.
     """
     if (checkpoint is None) == (model is None):
         raise OptionError("give either --checkpoint, of a trained model, or --model, of an untrained one")
-    if checkpoint is not None and weights is not None:
-        raise OptionError("--weights belongs to --model: a checkpoint has its own")
+    if checkpoint is not None:
+        given = [name for name in ("weights", *_OF_IMAGES) if _is_given(name)]
+        if given:
+            raise OptionError(f"--{given[0]} belongs to --model: a checkpoint has its own")
     if not out.absolute().parent.is_dir():
         raise OptionError(f"{out}: there is no folder {out.absolute().parent}; make it first")
 
@@ -45,8 +65,10 @@ def command(
     import torch
 
     from throughput.cache import whole_file
+    from throughput.choices import choose_scale
     from throughput.cli.progress import progress_bar
-    from throughput.training.checkpoint import Subject, load_weights, read
+    from throughput.contracts import IMAGENET_MEAN, IMAGENET_STD
+    from throughput.training.checkpoint import Subject, load_weights, outputs_for, read
     from throughput.training.judging import features
 
     with progress_bar() as progress:
@@ -55,10 +77,19 @@ def command(
         if found is not None:
             subject, network = found.subject, found.load()
         else:
-            from throughput.choices import choose_model, choose_work
-
-            work = choose_work(judging.source, image_size=size, device=judging.device)
-            subject = Subject.of(choose_model(model, judging.device), work)
+            assert model is not None
+            chosen_channels = judging.source.channels if channels is None else channels
+            subject = Subject(
+                model,
+                classes=judging.source.classes,
+                outputs=outputs_for(judging.source),
+                channels=chosen_channels,
+                image_size=size,
+                mean=choose_scale(_numbers("--mean", mean), IMAGENET_MEAN, chosen_channels),
+                std=choose_scale(_numbers("--std", std), IMAGENET_STD, chosen_channels),
+                crop=crop,
+            )
+            judging.work(subject, every=True)  # what cannot be is refused before a model is built
             torch.manual_seed(0)
             network = subject.build()
             if weights is not None:
@@ -68,3 +99,14 @@ def command(
         np.save(file, made.outputs.numpy().astype(np.float32))
     count, width = made.outputs.shape
     click.echo(f"{out}: {count:,} images, {width:,} features each")
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) not in (ParameterSource.DEFAULT, None)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(f"{option}: {text!r} is no number, nor numbers with commas between them") from None

@@ -1,4 +1,4 @@
-"""Which images a trained model is shown, and how they come: options of ``evaluate`` and ``features``."""
+"""Which images a model is shown, and how they come: options of ``evaluate``, ``features`` and ``prune``."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     default="magnitude",
     show_default=True,
     metavar="magnitude|channels",
-    help="The smallest weights over all layers, or whole output channels of each layer.",
+    help="The smallest weights over all layers; or, of each layer but the last, whole output channels, of "
+    "which at least one stays.",
 )
 @judging_options
 @click.option(
@@ -70,7 +72,7 @@ def command(
 
     from throughput.cache import whole_file
     from throughput.cli.training_progress import training_progress
-    from throughput.training.checkpoint import read, require_place, save
+    from throughput.training.checkpoint import checkpoint_file, read, require_place, save
     from throughput.training.pruning import compare
 
     require_place(out)
@@ -89,11 +91,21 @@ def command(
             listener=listener,
             progress=listener.preparing,
         )
-    save(out, pruned)
+    save(checkpoint_file(out), pruned)
     _tell(stages)
     if json_path is not None:
         with whole_file(json_path) as file:
-            file.write(json.dumps({"stages": [asdict(one) for one in stages]}, indent=1).encode())
+            file.write(
+                json.dumps({"stages": [_plain(one) for one in stages]}, indent=1, allow_nan=False).encode()
+            )
+
+
+def _plain(stage: Stage) -> dict[str, Any]:
+    """Strict JSON: a number that is not finite is null."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(stage).items()
+    }
 
 
 def _tell(stages: list[Stage]) -> None:

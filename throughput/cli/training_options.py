@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from throughput.errors import OptionError
+
 if TYPE_CHECKING:
     from throughput.training.recipe import Recipe
 
@@ -29,7 +31,7 @@ _OPTIONS = (
     click.option(
         "--lr", "learning_rate", type=float, metavar="RATE", help="[default: 0.001, of sgd and nesterov 0.1]"
     ),
-    click.option("--momentum", type=float, default=0.9, show_default=True, help="Of sgd and nesterov."),
+    click.option("--momentum", type=float, help="Of sgd and nesterov. [default: 0.9]"),
     click.option(
         "--schedule",
         default="cosine",
@@ -47,10 +49,13 @@ _OPTIONS = (
         help="The rate rises linearly over so many, before the schedule begins.",
     ),
     click.option(
-        "--step-epochs", type=int, default=10, show_default=True, metavar="N", help="Of the schedule step."
+        "--step-epochs",
+        type=int,
+        metavar="N",
+        help="Of the schedule step: how long a rate holds. [default: 10]",
     ),
     click.option(
-        "--step-factor", type=float, default=0.1, show_default=True, metavar="F", help="Of the same."
+        "--step-factor", type=float, metavar="F", help="Of the same: then it is times this. [default: 0.1]"
     ),
     click.option(
         "--loss",
@@ -89,6 +94,12 @@ _OPTIONS = (
     ),
     click.option("--freeze", is_flag=True, help="Train the last layer only."),
 )
+_BELONG = {
+    "momentum": ("optimiser", ("sgd", "nesterov")),
+    "step_epochs": ("schedule", ("step",)),
+    "step_factor": ("schedule", ("step",)),
+}
+"""Options that say nothing where another has not one of these values."""
 NAMES = (
     "optimiser", "learning_rate", "momentum", "schedule", "warmup_epochs", "step_epochs", "step_factor",
     "loss", "label_smoothing", "weight_decay", "l1", "clip_norm", "accumulate", "averaging", "freeze",
@@ -103,10 +114,19 @@ def recipe_options(command: Function) -> Function:
 
 
 def recipe_of(chosen: dict[str, Any]) -> Recipe:
-    """The recipe that was chosen. Raises OptionError."""
-    from throughput.training.recipe import Recipe
+    """The recipe that was chosen. Raises OptionError, for an option that would change nothing as well."""
+    from throughput.training.recipe import OPTIMISERS, SCHEDULES, Recipe
 
     values = {name: chosen[name] for name in NAMES}
+    for name, (other, needed) in _BELONG.items():
+        if values[name] is None:
+            del values[name]  # the recipe has the default
+        elif values[other] not in needed and values[other] in OPTIMISERS + SCHEDULES:
+            option = "--optimizer" if other == "optimiser" else "--schedule"
+            raise OptionError(
+                f"--{name.replace('_', '-')} belongs to {option} {' and '.join(needed)}, and this is "
+                f"{values[other]}: leave it out"
+            )
     # An unknown optimiser is refused by the recipe, in words.
     if values["learning_rate"] is None:
         values["learning_rate"] = RATES.get(values["optimiser"], 1e-3)

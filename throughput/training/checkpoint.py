@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
 from throughput.cache import whole_file
-from throughput.contracts import Work
+from throughput.contracts import CROPS, Source, Work
 from throughput.errors import OptionError
 from throughput.registry import load_model_family_for
 from throughput.training.classifier import classifier_of
 from throughput.training.errors import CheckpointError
 
 FORMAT = 1
+_WORDS = {"source": "data", "train_digest": "train images"}
+"""For the fields of a subject that only a digest tells."""
+_AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
+"""Prefixes of the classifiers that torchvision's Inception and GoogLeNet have for training only."""
 FILE_NAME = "checkpoint.pt"
 """In a folder that was named in place of a file."""
 
@@ -30,8 +35,10 @@ class Subject:
     """What weights belong to, and how the images that they know were made.
 
     outputs: of the model: classes, or numbers in a float target. classes: () for float targets.
-    mean and std: in 0..1 units, one for each channel. centred: held-out images are cropped; else they are
-    resized as a whole. noted as the model's name, the side of its images in pixels and their channels.
+    mean and std: in 0..1 units, one for each channel. crop: as in Augmentation; with ``none`` held-out images
+    are resized as a whole, with others cropped to their centre. image_size: side in pixels.
+    source: fingerprint of what the weights were trained on. train_digest: of which of its images were trained
+    on; both "" where that is not known.
     """
 
     model: str
@@ -42,6 +49,8 @@ class Subject:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: str
+    source: str = ""
+    train_digest: str = ""
 
     @classmethod
     def of(cls, model: str, work: Work) -> Subject:
@@ -49,12 +58,14 @@ class Subject:
         return cls(
             model=model,
             classes=work.source.classes,
-            outputs=outputs_for(work),
+            outputs=outputs_for(work.source),
             channels=work.channels,
             image_size=work.image_size,
             mean=work.mean,
             std=work.std,
             crop=work.augmentation.crop,
+            source=work.source.fingerprint,
+            train_digest=train_digest(work.source),
         )
 
     def build(self) -> Module:
@@ -82,9 +93,13 @@ class Checkpoint:
         return model.eval()
 
 
-def outputs_for(work: Work) -> int:
+def train_digest(source: Source) -> str:
+    """Hex digest of the ids of the train split."""
+    return hashlib.sha256(source.ids("train").astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def outputs_for(source: Source) -> int:
     """How many numbers a model gives for an image of this source."""
-    source = work.source
     if source.classes:
         return len(source.classes)
     return 1 if source.labels.ndim == 1 else int(source.labels.shape[1])
@@ -130,14 +145,52 @@ def read(path: Path) -> Checkpoint:
             f"{path} is a checkpoint of format {content['format']}, and this version reads {FORMAT}: "
             "use the version that wrote it, or a newer one"
         )
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in content["subject"].items()
-    }
+    subject = _subject(path, content.get("subject"))
+    weights, run = content.get("weights"), content.get("run")
+    if not _are_weights(weights):
+        raise CheckpointError(f"{path} is damaged: it holds no weights")
+    if not isinstance(run, dict):
+        raise CheckpointError(f"{path} is damaged: it does not say how its training went")
+    return Checkpoint(subject, weights, run)
+
+
+def _subject(path: Path, given: object) -> Subject:
+    """The subject that plain values tell of. Raises CheckpointError where they tell of none."""
     try:
-        subject = Subject(**given)
-    except TypeError as error:
+        values: dict[str, Any] = dict(given)  # type: ignore[call-overload] # a TypeError is what is waited for
+        lists = {name: tuple(values[name]) for name in ("classes", "mean", "std")}
+        found = Subject(**(values | lists))
+        names = (found.model, found.crop, found.source, found.train_digest, *found.classes)
+        counts = (found.outputs, found.channels, found.image_size)
+        scale = (*found.mean, *found.std)
+    except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} does not say what its weights belong to: {error}") from error
-    return Checkpoint(subject, content["weights"], content["run"])
+    if not (
+        all(isinstance(name, str) for name in names)
+        and all(isinstance(count, int) and count > 0 for count in counts)
+        and all(isinstance(value, (float, int)) for value in scale)
+        and len(found.mean) == len(found.std) == found.channels
+        and len(found.classes) in (0, found.outputs)
+        and found.crop in CROPS
+    ):
+        raise CheckpointError(f"{path} does not say what its weights belong to: {_short(found)}")
+    return found
+
+
+def _are_weights(value: object) -> TypeGuard[Mapping[str, Tensor]]:
+    return isinstance(value, Mapping) and all(isinstance(part, Tensor) for part in value.values())
+
+
+def require_unseen(path: Path, subject: Subject, source: Source) -> None:
+    """Raise CheckpointError where the model was trained on other images of this source than its train split.
+
+    Among the held-out images are then such as it was trained on.
+    """
+    if subject.source == source.fingerprint and subject.train_digest not in ("", train_digest(source)):
+        raise CheckpointError(
+            f"{path} was trained with another split of {source.location}, and may know images that are held "
+            "out here: give the --split-fraction of its training"
+        )
 
 
 def require_same(path: Path, found: Subject, wanted: Subject) -> None:
@@ -152,8 +205,9 @@ def require_same(path: Path, found: Subject, wanted: Subject) -> None:
     for field in fields(Subject):
         one, other = getattr(found, field.name), getattr(wanted, field.name)
         if one != other:
+            name = _WORDS.get(field.name, field.name)
             raise CheckpointError(
-                f"{path} was trained with {field.name} {_short(one)}, not {_short(other)}: "
+                f"{path} was trained with {name} {_short(one)}, not {_short(other)}: "
                 "go on with the same options and data, or start anew without --resume"
             )
 
@@ -161,12 +215,13 @@ def require_same(path: Path, found: Subject, wanted: Subject) -> None:
 def load_weights(model: Module, path: Path) -> tuple[str, ...]:
     """Begin with the weights in a file: of a checkpoint, or a bare state dict, as torchvision's are.
 
-    The classifier is left as it is where the file's is of another size. Returns the names of what was left
-    so. Raises CheckpointError where anything else does not fit.
+    The classifier is left as it is where the file's is of another size. The file's auxiliary classifiers,
+    which the models here do without, are left out. Returns the names of what was left as it is. Raises
+    CheckpointError where anything else does not fit.
     """
     content = _read(checkpoint_file(path))
     weights = content.get("weights", content) if isinstance(content, dict) else content
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not _are_weights(weights):
         raise CheckpointError(f"{path} holds no weights: a checkpoint or a state dict is wanted")
     classifier, _ = classifier_of(model)
     own = model.state_dict()
@@ -179,12 +234,12 @@ def load_weights(model: Module, path: Path) -> tuple[str, ...]:
     missing = [name for name in own if name not in weights and name not in left]
     kept = [name for name in own if name in weights and name not in left]
     other = [name for name in kept if weights[name].shape != own[name].shape]
-    unknown = [name for name in weights if name not in own]
+    unknown = [name for name in weights if name not in own and not str(name).startswith(_AUXILIARY)]
     if missing or other or unknown:
         raise CheckpointError(
             f"{path} holds weights of another model: " + _told(missing=missing, other=other, unknown=unknown)
         )
-    model.load_state_dict({name: value for name, value in weights.items() if name not in left}, strict=False)
+    model.load_state_dict({name: weights[name] for name in kept}, strict=False)
     return left
 
 
@@ -201,7 +256,7 @@ def _read(path: Path) -> Any:
             f"{path} is not a file of tensors and plain values, and nothing else is read: "
             "save a state dict with torch.save"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file fails in any way, most of all one of torch's old format
         raise CheckpointError(f"{path} is damaged, or no file of weights: {_first_line(error)}") from error
 
 

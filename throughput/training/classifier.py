@@ -27,13 +27,13 @@ def freeze(model: Module) -> None:
 
 
 def train_mode(model: Module) -> None:
-    """Training mode for a module whose parameters train; those that are frozen stay as they are in use.
+    """Training mode; modules whose parameters are all frozen stay as they are in use, with all inside them.
 
-    A frozen batch norm would otherwise go on averaging what it sees.
+    A frozen batch norm would otherwise go on averaging what it sees. A dropout beside the classifier has no
+    parameters and drops.
     """
     model.train()
-    if all(parameter.requires_grad for parameter in model.parameters()):
-        return
     for module in model.modules():
-        if not any(parameter.requires_grad for parameter in module.parameters()):
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()

@@ -7,8 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from throughput.contracts import Work, require_count
 from throughput.errors import OptionError
+from throughput.options import build_options
+from throughput.registry import load_loader
 from throughput.training.checkpoint import require_place
 from throughput.training.errors import CheckpointError
 from throughput.training.recipe import Recipe
@@ -56,6 +60,10 @@ class Training:
             require_place(self.checkpoint)
         if self.target_accuracy is not None and not self.work.source.classes:
             raise OptionError("--target-accuracy needs classes: these labels are numbers")
+        if self.recipe.warmup_epochs > self.epochs:
+            raise OptionError(
+                f"--warmup {self.recipe.warmup_epochs:g} is longer than --epochs {self.epochs}: choose less"
+            )
         targets = not self.work.source.classes
         if targets and self.recipe.loss != "squared":
             raise OptionError("these labels are numbers, not classes: give --loss squared")
@@ -67,6 +75,14 @@ def course_of(training: Training) -> dict[str, Any]:
     return _plain(
         {
             "loader": training.loader,
+            # Defaults included: another version's may differ.
+            "options": asdict(build_options(load_loader(training.loader), training.options)),
+            # The order of a stream, and of what its workers draw, depends on how many there are.
+            "workers": work.workers,
+            # Each changes in which order numbers are added, if not more.
+            "compile": training.compile,
+            "deterministic": training.deterministic,
+            "device": torch.device(work.device).type,
             "batch": work.batch_size,
             "seed": work.seed,
             "precision": work.compute_dtype,
@@ -80,9 +96,9 @@ def course_of(training: Training) -> dict[str, Any]:
     )
 
 
-def require_course(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def require_course(path: Path, found: object, wanted: Mapping[str, Any]) -> None:
     """Raise CheckpointError, naming it, for the first thing that differs."""
-    if not found:
+    if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds weights only: begin with them by --weights, without --resume")
     for name, value in wanted.items():
         if found.get(name) != value:

@@ -41,24 +41,23 @@ class Losses:
         self._epoch = epoch
         self._pending: list[Tensor] = []
         self._read: list[float] = []
+        self._images: list[int] = []
 
-    def add(self, loss: Tensor) -> None:
-        """That of the next batch."""
+    def add(self, loss: Tensor, images: int) -> None:
+        """That of the next batch, the mean over so many images."""
         self._pending.append(loss)
+        self._images.append(images)
 
     def mean(self) -> float:
-        """Mean over the batches so far. Raises DivergedError, naming the batch, where one is not finite."""
+        """Mean over the images so far. Raises DivergedError, naming the batch, where one is not finite."""
         if self._pending:
             values = torch.stack(self._pending).tolist()
             self._pending.clear()
             for place, value in enumerate(values, start=len(self._read) + 1):
                 if not np.isfinite(value):
-                    raise DivergedError(
-                        f"the loss became {value} in epoch {self._epoch + 1}, step {place}: training stops. "
-                        "Lower --lr, raise --warmup, or limit the gradients with --clip 1"
-                    )
+                    raise DivergedError(f"the loss became {value} in epoch {self._epoch + 1}, step {place}")
             self._read += values
-        return float(np.mean(self._read))
+        return float(np.average(self._read, weights=self._images))
 
 
 def seed_epoch(seed: int, epoch: int) -> None:
@@ -103,7 +102,7 @@ def train_epoch(
         waited_seconds += waited
         waiting.pulled(waited)
         images += ledger.add(batch.ids.numpy())
-        losses.add(step(batch))
+        losses.add(step(batch), len(batch.labels))
         waiting.stepped()
         # Held on to, this batch would keep its memory from being used for the next one.
         del batch

@@ -10,4 +10,9 @@ class CheckpointError(ThroughputError):
 
 
 class DivergedError(ThroughputError):
-    """The loss is no finite number any more."""
+    """The loss, or a weight, is no finite number any more."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}: training stops. Lower --lr, raise --warmup, or limit the gradients with --clip 1"
+        )

@@ -55,4 +55,4 @@ def guess(
         finish.hand_over(ready)
         found.append(answer(ready.images).float().cpu())
     outputs = torch.cat(found)
-    return outputs.softmax(dim=1) if subject.classes else outputs
+    return outputs.double().softmax(dim=1) if subject.classes else outputs

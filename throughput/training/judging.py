@@ -12,14 +12,21 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from throughput.choices import choose_work
+from throughput.choices import (
+    CPU_BATCH_SIZE,
+    GPU_BATCH_SIZE,
+    choose_device,
+    choose_work,
+    choose_workers,
+)
 from throughput.contracts import Augmentation, Progress, Source, Work, no_progress
 from throughput.errors import OptionError
 from throughput.sources.splits import VAL as HELD_OUT
-from throughput.training.checkpoint import Checkpoint, Subject
+from throughput.training.checkpoint import Checkpoint, Subject, outputs_for, require_unseen
 from throughput.training.classifier import classifier_of
 from throughput.training.errors import CheckpointError
-from throughput.training.feeding import Feeding, held_out
+from throughput.training.feeding import Feeding
+from throughput.training.precision import choose_dtype
 from throughput.training.predictions import Predictions, answering, predict
 
 
@@ -35,8 +42,36 @@ class Judging:
     precision: str = "auto"
     device: str = "auto"
 
-    def work(self, subject: Subject) -> Work:
-        """The work whose images are made as those that the model knows."""
+    def work(self, subject: Subject, *, every: bool = False) -> Work:
+        """The held-out images, made as those that the model knows; or every image as if it were held out.
+
+        A batch has no more images than there are. Raises OptionError where there is none.
+        """
+        source = self.source
+        if every:
+            source = source.with_parts(np.full(len(source.labels), HELD_OUT, np.int8))
+        images = len(source.ids("val"))
+        if not images:
+            raise OptionError(f"{source.location} holds no image out: there is nothing to judge by")
+        device = choose_device(self.device)
+        usual = GPU_BATCH_SIZE if device.type == "cuda" else CPU_BATCH_SIZE
+        chosen = Work(
+            source=source,
+            split="val",
+            image_size=subject.image_size,
+            channels=subject.channels,
+            batch_size=usual if self.batch_size is None else self.batch_size,
+            augmentation=Augmentation(crop=subject.crop),  # type: ignore[arg-type] # it checks the name
+            mean=subject.mean,
+            std=subject.std,
+            compute_dtype=choose_dtype(self.precision, device),
+            workers=choose_workers(self.workers),
+            device=str(device),
+        )
+        return replace(chosen, batch_size=min(chosen.batch_size, images))
+
+    def training_work(self, subject: Subject, augmentation: Augmentation, seed: int) -> Work:
+        """The train images, made as those that the model knows."""
         return choose_work(
             self.source,
             batch_size=self.batch_size,
@@ -44,7 +79,8 @@ class Judging:
             workers=self.workers,
             precision=self.precision,
             device=self.device,
-            augmentation=Augmentation(crop=subject.crop),  # type: ignore[arg-type] # it checks the name
+            seed=seed,
+            augmentation=augmentation,
             channels=subject.channels,
             mean=subject.mean,
             std=subject.std,
@@ -62,16 +98,29 @@ class Judging:
 
         Raises OptionError where there is none.
         """
-        work = self.work(subject)
-        if every:
-            parts = np.full(len(self.source.labels), HELD_OUT, np.int8)
-            work = replace(work, source=self.source.with_parts(parts))
-        feeding = Feeding.by(self.loader, self.options, work)
-        wanted = held_out(feeding.prepare(work, progress).work)
-        if wanted is None:
-            raise OptionError(f"{self.source.location} holds no image out: there is nothing to judge by")
+        work = self.work(subject, every=every)
+        # A loader converts for training, and the copy holds both splits.
+        feeding = Feeding.by(self.loader, self.options, replace(work, split="train"))
+        prepared = feeding.prepare(replace(work, split="train"), progress).work
+        wanted = replace(prepared, split="val", batch_size=work.batch_size)
         with feeding.open(wanted) as feed:
-            return predict(make_answer(wanted), feed.epoch(0))
+            return predict(make_answer(wanted), feed.epoch(0), wanted.source.ids("val"))
+
+
+def require_judgeable(path: Path, subject: Subject, source: Source) -> None:
+    """Raise CheckpointError where the model knows other classes than the source, or its held-out images."""
+    classes, location = source.classes, source.location
+    if subject.classes != classes:
+        raise CheckpointError(
+            f"{path} knows {_told(subject.classes)}, and {location} has {_told(classes)}: "
+            "give the data that it was trained for"
+        )
+    if subject.outputs != (wanted := outputs_for(source)):
+        raise CheckpointError(
+            f"{path} gives {subject.outputs} numbers for an image, and {location} has {wanted} for each: "
+            "give the labels that it was trained for"
+        )
+    require_unseen(path, subject, source)
 
 
 def predictions_of(
@@ -79,21 +128,17 @@ def predictions_of(
 ) -> Predictions:
     """Probabilities (outputs, for float targets) of the model in a checkpoint, for the held-out images.
 
-    Raises CheckpointError where it knows other classes than the source has.
+    Raises CheckpointError as ``require_judgeable``.
     """
-    subject, classes = checkpoint.subject, judging.source.classes
-    if subject.classes != classes:
-        raise CheckpointError(
-            f"{path} knows {_told(subject.classes)}, and {judging.source.location} has {_told(classes)}: "
-            "give the data that it was trained for"
-        )
+    subject = checkpoint.subject
+    require_judgeable(path, subject, judging.source)
     model = checkpoint.load()
 
     def answer(work: Work) -> Callable[[Tensor], Tensor]:
         return answering(model, torch.device(work.device), work.compute_dtype)
 
     found = judging.answers(subject, answer, progress)
-    return found.probabilities() if classes else found
+    return found.probabilities() if subject.classes else found
 
 
 def features(

@@ -20,9 +20,14 @@ def judge(predictions: Predictions, *, probabilities: bool = False) -> Metrics:
 
 
 def judge_classes(outputs: Tensor, labels: Tensor, *, probabilities: bool = False) -> Classification:
-    """Of outputs (N, C) and labels (N,) int64, N of 1 or more."""
+    """Of outputs (N, C) and labels (N,) int64, N of 1 or more.
+
+    A probability of 0 counts as the smallest double that is above it: the loss stays finite.
+    """
     classes = outputs.shape[1]
-    log_likelihood = outputs.double().log() if probabilities else outputs.double().log_softmax(dim=1)
+    smallest = torch.finfo(torch.float64).tiny
+    given = outputs.double()
+    log_likelihood = given.clamp_min(smallest).log() if probabilities else given.log_softmax(dim=1)
     answers = outputs.argmax(dim=1)
     confusion = torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes)
     top = None

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
 from throughput.contracts import Batch, ComputeDtype
 from throughput.errors import LoaderError
 
+_HELD_BATCHES = 16
+"""Whose answers stay on the device before they are copied to the host, for which a GPU is waited for."""
+
 
 @dataclass(frozen=True)
 class Predictions:
     """ids: (N,) int64, ascending, each once. labels: (N,) int64 or float targets. On the host, all.
 
-    outputs: (N, C) float32, as the model gives them, or probabilities.
+    outputs: (N, C) float32, as the model gives them, or probabilities, float64.
     """
 
     ids: Tensor
@@ -25,8 +31,11 @@ class Predictions:
     outputs: Tensor
 
     def probabilities(self) -> Predictions:
-        """The same with the outputs as probabilities, by softmax."""
-        return replace(self, outputs=self.outputs.softmax(dim=1))
+        """The same with the outputs as probabilities, by softmax.
+
+        In double: in float32 a class that is 104 below another has no probability left, and an infinite loss.
+        """
+        return replace(self, outputs=self.outputs.double().softmax(dim=1))
 
 
 def answering(model: Module, device: torch.device, dtype: ComputeDtype) -> Callable[[Tensor], Tensor]:
@@ -43,24 +52,53 @@ def answering(model: Module, device: torch.device, dtype: ComputeDtype) -> Calla
     return answer
 
 
-def predict(answer: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Predictions:
-    """``answer`` for all ready batches; filler and what came again left out. Raises LoaderError for none."""
+def predict(
+    answer: Callable[[Tensor], Tensor], batches: Iterable[Batch], wanted: NDArray[np.int64] | None = None
+) -> Predictions:
+    """``answer`` for all ready batches; filler and what came again left out.
+
+    wanted: (N,) ids that are to come, ascending; None: whatever comes. Raises LoaderError where none comes,
+    and for the first that does not, or that is not wanted.
+    """
+    found = _answered(answer, batches)
+    if wanted is None:
+        return found
+    came = found.ids.numpy()
+    if len(missing := np.setdiff1d(wanted, came)):
+        raise LoaderError(
+            f"{len(missing):,} of {len(wanted):,} images of this split did not come from the loader, the "
+            f"first of them id {missing[0]}: what is left says nothing about the whole"
+        )
+    if len(strange := np.setdiff1d(came, wanted)):
+        raise LoaderError(f"the loader yielded id {strange[0]}, which is not of this split")
+    return found
+
+
+def _answered(answer: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Predictions:
     ids, labels, outputs = [], [], []
-    for batch in batches:
-        # On a GPU nothing is waited for until the end; a batch's memory may be used again, so all is copied.
-        ids.append(batch.ids.clone())
-        labels.append(batch.labels.clone())
-        outputs.append(answer(batch.images).float())
+    answers = _answers(answer, batches)
+    while some := list(islice(answers, _HELD_BATCHES)):
+        of_ids, of_labels, of_outputs = (torch.cat(values).cpu() for values in zip(*some, strict=True))
+        ids.append(of_ids)
+        labels.append(of_labels)
+        outputs.append(of_outputs)
     if not ids:
         raise LoaderError("the loader yielded no image of this split")
-    every_id = torch.cat(ids)
-    all_labels, all_outputs = torch.cat(labels).cpu(), torch.cat(outputs).cpu()
+    every_id, all_labels, all_outputs = torch.cat(ids), torch.cat(labels), torch.cat(outputs)
     order = every_id.argsort(stable=True)
     found = every_id[order]
     first = torch.ones(len(found), dtype=torch.bool)
     first[1:] = found[1:] != found[:-1]
     kept = order[first & (found >= 0)]
     return Predictions(every_id[kept], all_labels[kept], all_outputs[kept])
+
+
+def _answers(
+    answer: Callable[[Tensor], Tensor], batches: Iterable[Batch]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Ids, labels and outputs of each batch, as copies: a batch's memory may be used again."""
+    for batch in batches:
+        yield batch.ids.clone(), batch.labels.clone(), answer(batch.images).float()
 
 
 def ensemble(members: Sequence[Predictions]) -> Predictions:
@@ -71,4 +109,6 @@ def ensemble(members: Sequence[Predictions]) -> Predictions:
     first = members[0]
     if any(not torch.equal(first.ids, member.ids) for member in members):
         raise LoaderError("the models were shown different images: their answers cannot be averaged")
-    return replace(first, outputs=torch.stack([member.outputs for member in members]).mean(dim=0))
+    if any(first.outputs.shape != member.outputs.shape for member in members):
+        raise LoaderError("the models give different numbers for an image: they cannot be averaged")
+    return replace(first, outputs=torch.stack([member.outputs.double() for member in members]).mean(dim=0))

@@ -6,14 +6,14 @@ import statistics
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import Module
-from torch.nn.utils import prune
+from torch.nn.utils import parametrize, prune
 
 from throughput.contracts import Augmentation, Progress, Work, no_progress
 from throughput.errors import OptionError
@@ -21,7 +21,8 @@ from throughput.trained import Classification
 from throughput.training.checkpoint import Checkpoint
 from throughput.training.classifier import classifier_of
 from throughput.training.course import Training
-from throughput.training.judging import Judging, predictions_of
+from throughput.training.errors import CheckpointError
+from throughput.training.judging import Judging, predictions_of, require_judgeable
 from throughput.training.metrics import judge
 from throughput.training.predictions import answering
 from throughput.training.recipe import Recipe
@@ -53,11 +54,29 @@ class Stage:
     images_per_second: float
 
 
+class Masked(Module):
+    """Parametrizes a weight: where ``mask`` is 0, so is the weight, whoever reads it.
+
+    torch's pruning puts its masks on when a layer is called; attention reads the weights of its layers and
+    calls none.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight with its zeros."""
+        return weight * self.mask
+
+
 def prune_model(model: Module, sparsity: float, method: Method) -> None:
     """Mask the share ``sparsity`` of the weights of convolutions and dense layers, so that training keeps it.
 
     magnitude: the smallest ones, over all layers together. channels: whole outputs of each layer but the
-    classifier, those with the smallest L2 norm. Raises OptionError.
+    classifier, those with the smallest L2 norm; one at least stays. Raises OptionError.
     """
     if not 0 < sparsity < 1:
         raise OptionError(f"--sparsity must lie between 0 and 1, got {sparsity!r}")
@@ -67,18 +86,25 @@ def prune_model(model: Module, sparsity: float, method: Method) -> None:
     if method == "magnitude":
         layers = [(layer, "weight") for layer in _layers(model)]
         prune.global_unstructured(layers, prune.L1Unstructured, amount=sparsity)
-        return
-    _, classifier = classifier_of(model)
+    else:
+        _, classifier = classifier_of(model)
+        for layer in _layers(model):
+            if layer is not classifier:
+                channels = len(layer.weight)
+                silent = min(round(sparsity * channels), channels - 1)
+                prune.ln_structured(layer, "weight", silent, n=2, dim=0)  # type: ignore[no-untyped-call]
     for layer in _layers(model):
-        if layer is not classifier:
-            prune.ln_structured(layer, "weight", sparsity, n=2, dim=0)  # type: ignore[no-untyped-call]
+        if prune.is_pruned(layer):
+            mask: Tensor = layer.weight_mask  # type: ignore[assignment] # a module has any attribute
+            prune.remove(layer, "weight")  # type: ignore[no-untyped-call] # as above
+            parametrize.register_parametrization(layer, "weight", Masked(mask))
 
 
 def make_permanent(model: Module) -> Module:
     """The same model with its zeros in its weights, and no masks beside them."""
     for layer in _layers(model):
-        if prune.is_pruned(layer):
-            prune.remove(layer, "weight")  # type: ignore[no-untyped-call] # as above
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight")
     return model
 
 
@@ -101,11 +127,13 @@ def compare(
     """
     if recipe.averaging is not None:
         raise OptionError("--ema averages no masked weights: leave it out")
+    # Before it learns on, not after.
+    require_judgeable(path, checkpoint.subject, judging.source)
     cut = checkpoint.load()
     prune_model(cut, sparsity, method)
     subject = checkpoint.subject
     cut_only = Checkpoint(subject, make_permanent(cut).state_dict(), {})
-    work = replace(judging.work(subject), augmentation=_augmentation(checkpoint), seed=seed)
+    work = judging.training_work(subject, _augmentation(path, checkpoint), seed)
 
     def make() -> Module:
         model = checkpoint.load()
@@ -128,13 +156,18 @@ def compare(
     return tuned, stages
 
 
-def _augmentation(checkpoint: Checkpoint) -> Augmentation:
+def _augmentation(path: Path, checkpoint: Checkpoint) -> Augmentation:
     """That of the training that wrote the checkpoint; without one, the usual with its crop."""
-    given = checkpoint.run.get("course", {}).get("augmentation", {"crop": checkpoint.subject.crop})
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
-    }
-    return Augmentation(**values)
+    if "course" not in checkpoint.run:
+        return Augmentation(crop=checkpoint.subject.crop)  # type: ignore[arg-type] # it checks the name
+    try:
+        given = checkpoint.run["course"]["augmentation"]
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
+        return Augmentation(**values)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged: it does not tell its augmentation ({error})") from error
 
 
 def _stage(

@@ -94,12 +94,8 @@ class TrainingStep:
         if state["average"] is None:
             weights: dict[str, Tensor] = state["model"]
             return weights
-        prefix = "module."
-        return {
-            name.removeprefix(prefix): value
-            for name, value in state["average"].items()
-            if name.startswith(prefix)
-        }
+        averaged: dict[str, Tensor] = state["average"]["module"]
+        return averaged
 
     def __call__(self, batch: Batch) -> Tensor:
         """Train on a ready batch: images (N, C, S, S) in the compute dtype, labels as the loss takes them.
@@ -141,7 +137,7 @@ class TrainingStep:
         if self._schedule is not None:
             self._schedule.step()
         if self._average is not None:
-            self._average.update_parameters(self.model)
+            self._average.update(self.model)
 
     def _mend_gradients(self) -> None:
         """From a sum over the gathered batches to the mean over their images; then no longer than allowed."""

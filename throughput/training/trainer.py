@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
 from throughput.contracts import Prepared, Progress, Work, no_progress
 from throughput.errors import OptionError
-from throughput.measure.environment import usable_cores
 from throughput.measure.feed import Feed
 from throughput.measure.ledger import Ledger
 from throughput.measure.waiting import waiting_on
-from throughput.results import EpochCount, LedgerCount, Pass, Phase
+from throughput.results import LedgerCount, Pass, Phase
 from throughput.trained import Classification, EpochRecord, Metrics, TrainingRun
 from throughput.training.checkpoint import (
     Checkpoint,
@@ -34,9 +35,12 @@ from throughput.training.checkpoint import (
 from throughput.training.course import Training, course_of, require_course
 from throughput.training.early_stopping import Watch, with_watched
 from throughput.training.epoch import Moment, train_epoch
+from throughput.training.errors import CheckpointError, DivergedError
 from throughput.training.feeding import Feeding, held_out
 from throughput.training.metrics import judge
+from throughput.training.past import Past, past_of
 from throughput.training.predictions import Predictions, answering, predict
+from throughput.training.process import torch_errors_in_words, torch_settings
 from throughput.training.step import Horizon, StepSettings, TrainingStep
 
 
@@ -81,14 +85,23 @@ def train(
     listener: Listener | None = None,
     progress: Progress = no_progress,
     make: Callable[[], Module] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Trained:
     """Train, and judge the weights that come out of it on the held-out images.
 
     make: builds the model to begin with; None: a fresh one, the same for every loader of a seed. Raises a
-    ThroughputError: DivergedError where the loss is not finite; the checkpoint is that of the epoch before.
+    ThroughputError: DivergedError where a loss or a weight is not finite; the checkpoint is that of the epoch
+    before. OptionError where there is a checkpoint that nobody asked to go on from.
     """
-    with _settings(training), ExitStack() as opened:
-        return _Course(training, listener or Silence(), progress, make, opened).run()
+    with torch_settings(training), torch_errors_in_words(training), ExitStack() as opened:
+        return _Course(training, listener or Silence(), progress, make, clock, opened).run()
+
+
+class _Judged(NamedTuple):
+    """A split to judge by. ids: (N,), all of it."""
+
+    feed: Feed
+    ids: NDArray[np.int64]
 
 
 class _Course:
@@ -100,36 +113,44 @@ class _Course:
         listener: Listener,
         progress: Progress,
         make: Callable[[], Module] | None,
+        clock: Callable[[], float],
         opened: ExitStack,
     ) -> None:
         self._training = training
         self._listener = listener
+        self._clock = clock
         work = training.work
         self._device = torch.device(work.device)
         self._feeding = Feeding.by(training.loader, training.options, work)
+        self._subject = Subject.of(training.model, work)
+        self._make = make or self._subject.build
+        self._course = course_of(training)
+        self._path = None if training.checkpoint is None else checkpoint_file(training.checkpoint)
+        # What is wrong with these is told before gigabytes are prepared.
+        found = self._found()
+        past = None if self._path is None or found is None else past_of(self._path, found.run)
+        model = self._new_model()
         self._watch = None if training.patience is None else Watch(training.patience)
         parted = work if self._watch is None else replace(work, source=with_watched(work.source))
         whole = self._feeding.prepare(work, progress)
         self._prepared = whole
         train_work = whole.work if self._watch is None else self._feeding.prepare(parted, progress).work
-        self._opening_seconds = time.perf_counter()
+        self._opening_seconds = clock()
         self._first_batch_seconds: float | None = None
         self._feed = opened.enter_context(self._feeding.open(train_work))
         self._ledger = Ledger(train_work.source.ids("train"))
-        self._counts: list[EpochCount] = []
-        held_out_work = held_out(whole.work)
-        self._held_out = _opened(self._feeding, held_out_work, opened)
+        self._held_out = _opened(self._feeding, held_out(whole.work), opened)
         self._watched = _opened(self._feeding, held_out(train_work) if self._watch else None, opened)
         self._batches = -(-self._feed.samples_per_epoch // train_work.batch_size)
-        self._subject = Subject.of(training.model, work)
-        self._make = make or self._subject.build
-        self._step = self._new_step()
-        self._records: list[EpochRecord] = []
-        self._passes: list[Pass] = []
+        settings = StepSettings(self._device, work.compute_dtype, training.compile, training.deterministic)
+        horizon = Horizon(training.epochs, self._batches)
+        self._step = TrainingStep(model, settings, training.recipe, horizon)
+        self._past = past or Past()
+        self._records: list[EpochRecord] = list(self._past.records)
+        self._passes: list[Pass] = list(self._past.passes)
         self._weights: Mapping[str, Tensor] = {}
-        self._course = course_of(training)
-        if training.resume:
-            self._resume()
+        if found is not None:
+            self._restore(found)
 
     def run(self) -> Trained:
         training = self._training
@@ -147,10 +168,12 @@ class _Course:
                 waiting=waiting_on(self._device),
                 tell=self._listener.moment,
                 begun=self._begun,
+                clock=self._clock,
             )
+            state = self._finite_state(epoch)
             self._records.append(self._judged(epoch, one, loss))
             self._passes.append(one)
-            self._keep(epoch)
+            self._keep(epoch, state)
             self._listener.epoch(self._records[-1], one)
             stopped = self._why_stop()
         return self._trained(stopped)
@@ -158,28 +181,41 @@ class _Course:
     def _begun(self) -> None:
         """The first batch of an epoch is ready."""
         if self._first_batch_seconds is None:
-            self._first_batch_seconds = time.perf_counter() - self._opening_seconds
+            self._first_batch_seconds = self._clock() - self._opening_seconds
+
+    def _finite_state(self, epoch: int) -> dict[str, Any]:
+        """The step's state. Raises DivergedError where its last update made a weight that is no number.
+
+        The losses do not tell: each was read before its update.
+        """
+        state = self._step.state()
+        average = {} if state["average"] is None else state["average"]["module"]
+        for name, value in (*state["model"].items(), *average.items()):
+            if not bool(torch.isfinite(value).all()):
+                raise DivergedError(f"{name} is no finite number any more at the end of epoch {epoch + 1}")
+        return state
 
     def _judged(self, epoch: int, one: Pass, loss: float) -> EpochRecord:
         """The epoch's record; the held-out images are left alone where early stopping watches others."""
         record = EpochRecord(epoch, loss, one.seconds, self._step.learning_rate)
         if self._watched is not None:
-            record = replace(record, watched_loss=self._metrics(self._watched).loss)
+            record = replace(record, watched_loss=self._metrics(epoch, self._watched).loss)
         if self._held_out is None or self._watch is not None:
             return record
-        found = self._metrics(self._held_out)
+        found = self._metrics(epoch, self._held_out)
         accuracy = found.top1 if isinstance(found, Classification) else None
         return replace(record, held_out_loss=found.loss, accuracy=accuracy)
 
-    def _metrics(self, feed: Feed) -> Metrics:
+    def _metrics(self, epoch: int, split: _Judged) -> Metrics:
         self._step.eval()
-        found = judge(predict(self._step.predict, feed.epoch(0)))
+        found = judge(predict(self._step.predict, split.feed.epoch(0), split.ids))
         self._step.train()
+        if not math.isfinite(found.loss):
+            raise DivergedError(f"the loss of images that are judged is {found.loss} after epoch {epoch + 1}")
         return found
 
-    def _keep(self, epoch: int) -> None:
+    def _keep(self, epoch: int, state: dict[str, Any]) -> None:
         """Remember the weights that are judged, and write the checkpoint."""
-        state = self._step.state()
         weights = self._step.judged_weights(state)
         if self._watch is not None:
             watched_loss = self._records[-1].watched_loss
@@ -187,39 +223,52 @@ class _Course:
             self._watch = self._watch.after(epoch, watched_loss, weights)
             weights = self._watch.best_weights or weights
         self._weights = weights
-        path = self._training.checkpoint
-        if path is None:
+        if self._path is None:
             return
-        count = self._ledger.count()
-        run = {
-            "course": self._course,
-            "step": state,
-            "records": [asdict(record) for record in self._records],
-            "passes": [[one.images, one.seconds, one.wait_seconds] for one in self._passes],
-            "counts": [asdict(one) for one in (*self._counts, *count.epochs)],
-            "best_loss": None if self._watch is None else self._watch.best_loss,
-            "best_epoch": None if self._watch is None else self._watch.best_epoch,
-        }
-        save(checkpoint_file(path), Checkpoint(self._subject, weights, run))
+        past = Past(
+            records=tuple(self._records),
+            passes=tuple(self._passes),
+            counts=self._ledger_count().epochs,
+            best_loss=None if self._watch is None else self._watch.best_loss,
+            best_epoch=None if self._watch is None else self._watch.best_epoch,
+        )
+        run = {"course": self._course, "step": state} | past.to_plain()
+        save(self._path, Checkpoint(self._subject, weights, run))
 
-    def _resume(self) -> None:
-        assert self._training.checkpoint is not None
-        path = checkpoint_file(self._training.checkpoint)
+    def _ledger_count(self) -> LedgerCount:
+        return LedgerCount((*self._past.counts, *self._ledger.count().epochs))
+
+    def _found(self) -> Checkpoint | None:
+        """What is to be gone on from; None: nothing. Raises OptionError where it would be overwritten."""
+        path = self._path
+        if path is None:
+            return None
+        if not self._training.resume:
+            if path.exists():
+                raise OptionError(
+                    f"--checkpoint {path} exists: go on from it with --resume, or choose another name"
+                )
+            return None
         found = read(path)
         require_same(path, found.subject, self._subject)
-        require_course(path, found.run.get("course", {}), self._course)
-        run = found.run
-        self._step.restore(run["step"])
-        self._records = [EpochRecord(**record) for record in run["records"]]
-        self._passes = [Pass(*one) for one in run["passes"]]
-        self._counts = [EpochCount(**one) for one in run["counts"]]
+        require_course(path, found.run.get("course"), self._course)
+        return found
+
+    def _restore(self, found: Checkpoint) -> None:
+        try:
+            self._step.model.load_state_dict(found.weights)
+            self._step.restore(found.run["step"])
+        except (RuntimeError, TypeError, KeyError, AttributeError, ValueError) as error:
+            # torch's own checks of a state are of all these kinds.
+            cause = " ".join(str(error).split())
+            raise CheckpointError(f"{self._path} is damaged: it does not fit its model ({cause})") from error
         self._weights = found.weights
         if self._watch is not None:
+            best_loss, best_epoch = self._past.best_loss, self._past.best_epoch
+            if best_loss is None or best_epoch is None:
+                raise CheckpointError(f"{self._path} is damaged: it does not tell its best epoch")
             self._watch = replace(
-                self._watch,
-                best_loss=run["best_loss"],
-                best_epoch=run["best_epoch"],
-                best_weights=dict(found.weights),
+                self._watch, best_loss=best_loss, best_epoch=best_epoch, best_weights=dict(found.weights)
             )
 
     def _why_stop(self) -> str | None:
@@ -239,7 +288,7 @@ class _Course:
         predictions = None
         if self._held_out is not None:
             answer = answering(model, self._device, training.work.compute_dtype)
-            predictions = predict(answer, self._held_out.epoch(0))
+            predictions = predict(answer, self._held_out.feed.epoch(0), self._held_out.ids)
         run = TrainingRun(
             model=training.model,
             recipe=asdict(training.recipe),
@@ -250,9 +299,9 @@ class _Course:
             stopped=stopped,
             target_accuracy=training.target_accuracy,
             target_seconds=self._target_seconds(),
-            checkpoint=None if training.checkpoint is None else str(checkpoint_file(training.checkpoint)),
+            checkpoint=None if self._path is None else str(self._path),
         )
-        ledger = LedgerCount((*self._counts, *self._ledger.count().epochs))
+        ledger = self._ledger_count()
         return Trained(
             run=run,
             phase=Phase(tuple(self._passes), self._first_batch_seconds, self._epoch_gap_seconds()),
@@ -273,19 +322,22 @@ class _Course:
         return None
 
     def _epoch_gap_seconds(self) -> float | None:
-        """Median wait for the first batch of an epoch that followed another; a resumed epoch tells none."""
-        gaps = [one.batch_wait_seconds[0] for one in self._passes[1:] if one.batch_wait_seconds]
+        """Median wait for the first batch of an epoch that followed another.
+
+        The first one of this process, resumed or not, waits for the loader to start.
+        """
+        following = self._passes[len(self._past.passes) + 1 :]
+        gaps = [one.batch_wait_seconds[0] for one in following if one.batch_wait_seconds]
         return statistics.median(gaps) if gaps else None
 
-    def _new_step(self) -> TrainingStep:
-        training, work = self._training, self._training.work
-        torch.manual_seed(work.seed)
+    def _new_model(self) -> Module:
+        training = self._training
+        torch.manual_seed(training.work.seed)
         model = self._make()
         _require_fit(model, self._subject)
         if training.weights is not None:
             load_weights(model, training.weights)
-        settings = StepSettings(self._device, work.compute_dtype, training.compile, training.deterministic)
-        return TrainingStep(model, settings, training.recipe, Horizon(training.epochs, self._batches))
+        return model
 
 
 def _require_fit(model: Module, subject: Subject) -> None:
@@ -302,22 +354,7 @@ def _require_fit(model: Module, subject: Subject) -> None:
         raise OptionError(f"{given}: it gives {shape[1:]} for each, and {subject.outputs} numbers are wanted")
 
 
-def _opened(feeding: Feeding, work: Work | None, opened: ExitStack) -> Feed | None:
-    return None if work is None else opened.enter_context(feeding.open(work))
-
-
-@contextmanager
-def _settings(training: Training) -> Iterator[None]:
-    """torch's settings of the process, as they were again afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(usable_cores())
-    before = torch.are_deterministic_algorithms_enabled()
-    if training.deterministic:
-        # cuBLAS reads it when it is first used; without it, torch refuses matrix products.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(mode=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(mode=before)
-        torch.set_num_threads(threads)
+def _opened(feeding: Feeding, work: Work | None, opened: ExitStack) -> _Judged | None:
+    if work is None:
+        return None
+    return _Judged(opened.enter_context(feeding.open(work)), work.source.ids("val"))

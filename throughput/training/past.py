@@ -1,0 +1,50 @@
+"""The epochs of a run that lie behind it, as its checkpoint keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from throughput.results import EpochCount, Pass
+from throughput.trained import EpochRecord
+from throughput.training.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Past:
+    """records, passes, counts: of each epoch. best_loss, best_epoch: of early stopping, None without it."""
+
+    records: tuple[EpochRecord, ...] = ()
+    passes: tuple[Pass, ...] = ()
+    counts: tuple[EpochCount, ...] = ()
+    best_loss: float | None = None
+    best_epoch: int | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values. How long each batch was waited for is left out: there are many."""
+        return {
+            "records": [asdict(record) for record in self.records],
+            "passes": [[one.images, one.seconds, one.wait_seconds] for one in self.passes],
+            "counts": [asdict(one) for one in self.counts],
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+        }
+
+
+def past_of(path: Path, run: Mapping[str, Any]) -> Past:
+    """What ``to_plain`` gave. Raises CheckpointError, naming the file, where it did not give this."""
+    try:
+        past = Past(
+            records=tuple(EpochRecord(**record) for record in run["records"]),
+            passes=tuple(Pass(*one) for one in run["passes"]),
+            counts=tuple(EpochCount(**one) for one in run["counts"]),
+            best_loss=run["best_loss"],
+            best_epoch=run["best_epoch"],
+        )
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged: it does not tell its epochs ({error})") from error
+    if not past.records or len(past.passes) != len(past.records):
+        raise CheckpointError(f"{path} is damaged: its epochs are not those that it counts")
+    return past
