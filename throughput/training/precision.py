@@ -18,7 +18,7 @@ def choose_dtype(precision: str, device: torch.device) -> ComputeDtype:
 
     That is bfloat16 on a GPU that computes in it, float16 with gradient scaling on an older one, and float32
     on a CPU: there torch leaves uninitialised memory in a bfloat16 gradient wherever a part of a kernel meets
-    nothing but padding (seen in torch 2.15: 3x3 with stride 2 on one pixel). Raises OptionError.
+    nothing but padding (seen in torch 2.14: 3x3 with stride 2 on one pixel). Raises OptionError.
     """
     if precision in PRECISIONS:
         return PRECISIONS[precision]
