@@ -43,7 +43,7 @@ from throughput.measure.rounds import measure_rounds
 from throughput.measure.run import certify as run_certification
 from throughput.measure.suggestions import Possible
 from throughput.options import build_options
-from throughput.registry import load_loader, loader_names, missing_requirements
+from throughput.registry import load_loader, loader_names, missing_requirements, require_usable
 from throughput.results import Certificate, Results, Row
 
 UNCERTIFIED = Certificate(None, reason="its certificate was left out on request")
@@ -119,7 +119,7 @@ def open_loader(
         std=std,
     )
     work = replace(work, split=split)
-    _require(factory, work)
+    require_usable(factory, work)
     chosen = build_options(factory, options or {})
     prepared = factory.prepare(work, chosen, progress)
     if prepared.warning is not None:
@@ -371,15 +371,3 @@ def _loaded(name: str) -> LoaderFactory | None:
         if name in loader_names():
             return None
         raise
-
-
-def _require(factory: LoaderFactory, work: Work) -> None:
-    missing = missing_requirements(factory)
-    if missing:
-        raise OptionError(
-            f"the loader {factory.name!r} needs "
-            + ", ".join(f"{requirement.module} ({requirement.install})" for requirement in missing)
-        )
-    reason = factory.why_not(work)
-    if reason is not None:
-        raise OptionError(f"the loader {factory.name!r} cannot do this here: {reason}")

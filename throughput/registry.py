@@ -17,8 +17,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from throughput.contracts import LoaderFactory, ModelFamily, Report, Requirement
-from throughput.errors import UnknownNameError
+from throughput.contracts import LoaderFactory, ModelFamily, Report, Requirement, Work
+from throughput.errors import OptionError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -285,3 +285,16 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
 def _cause(error: Exception) -> str:
     """The error on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def require_usable(factory: LoaderFactory, work: Work) -> None:
+    """Raise OptionError where a loader lacks a library, or cannot do this work here."""
+    missing = missing_requirements(factory)
+    if missing:
+        raise OptionError(
+            f"the loader {factory.name!r} needs "
+            + ", ".join(f"{requirement.module} ({requirement.install})" for requirement in missing)
+        )
+    reason = factory.why_not(work)
+    if reason is not None:
+        raise OptionError(f"the loader {factory.name!r} cannot do this here: {reason}")

@@ -12,11 +12,17 @@ from throughput.cli import INTERRUPTED
 from throughput.cli.output import require_writable
 from throughput.cli.shared_options import (
     augmentation_options,
+    batch_option,
     chosen_augmentation,
+    compile_option,
     data_options,
+    device_option,
+    json_option,
     opt_option,
     precision_option,
+    seed_option,
     size_option,
+    workers_option,
 )
 from throughput.errors import NothingMeasuredError, OptionError
 
@@ -36,17 +42,9 @@ FAULT_FOUND = 1
     help="Class folders, tar shards, a pattern of shards, or an array (.npy) with its --labels. "
     "[default: photos made for the purpose]",
 )
-@click.option(
-    "--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]"
-)
+@batch_option
 @size_option
-@click.option(
-    "--workers",
-    default="auto",
-    show_default=True,
-    metavar="N|auto",
-    help="Processes or threads that load; auto: the usable cores.",
-)
+@workers_option
 @click.option(
     "--model",
     metavar="NAME",
@@ -65,18 +63,9 @@ FAULT_FOUND = 1
 @click.option("--steps", type=int, metavar="N", help="Batches in a pass, in place of --seconds.")
 @click.option("--repeats", type=int, default=3, show_default=True, metavar="N", help="Passes of each phase.")
 @precision_option
-@click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where the model runs."
-)
-@click.option("--compile", "compile_model", is_flag=True, help="Run the model through torch.compile.")
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Of the order, the crops and the model.",
-)
+@device_option
+@compile_option
+@seed_option
 @opt_option
 @click.option(
     "--cache",
@@ -103,13 +92,7 @@ FAULT_FOUND = 1
 )
 @data_options
 @augmentation_options
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PATH",
-    help="Write the results as JSON.",
-)
+@json_option
 def command(
     loader: str,
     data: str | None,

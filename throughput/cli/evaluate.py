@@ -12,6 +12,7 @@ import click
 
 from throughput.cli.judging_options import judging_of, judging_options
 from throughput.cli.output import require_writable
+from throughput.cli.shared_options import json_option
 
 if TYPE_CHECKING:
     from throughput.results import Row
@@ -31,13 +32,7 @@ if TYPE_CHECKING:
     help="Of `throughput train`. Given several times, the models' probabilities are averaged as well.",
 )
 @judging_options
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PATH",
-    help="Write the results as JSON.",
-)
+@json_option
 def command(*, checkpoints: tuple[Path, ...], json_path: Path | None, **chosen: Any) -> None:
     """Judge trained models by the held-out images: accuracy, and precision and recall of each class.
 

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from throughput.cli.judging_options import judging_of, judging_options
-from throughput.cli.shared_options import size_option
+from throughput.cli.shared_options import channels_option, mean_option, size_option, std_option
 from throughput.errors import OptionError
 
 _OF_IMAGES = ("size", "crop", "channels", "mean", "std")
@@ -30,9 +30,9 @@ _OF_IMAGES = ("size", "crop", "channels", "mean", "std")
     metavar="centre|none",
     help="The middle of the image, 7/8 of its shorter side, or the whole of it.",
 )
-@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB. [default: 3, or those of the array]")
-@click.option("--mean", metavar="M[,M,M]", help="Taken off each channel, in 0..1. [default: ImageNet's]")
-@click.option("--std", metavar="S[,S,S]", help="Each channel is divided by it. [default: ImageNet's]")
+@channels_option
+@mean_option
+@std_option
 @judging_options
 def command(
     *,
@@ -43,8 +43,8 @@ def command(
     size: int,
     crop: str,
     channels: int | None,
-    mean: str | None,
-    std: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     **chosen: Any,
 ) -> None:
     """Write the input of the model's last layer as OUT.npy: (N, F) float32, a row for each image by its id.
@@ -85,8 +85,8 @@ def command(
                 outputs=outputs_for(judging.source),
                 channels=chosen_channels,
                 image_size=size,
-                mean=choose_scale(_numbers("--mean", mean), IMAGENET_MEAN, chosen_channels),
-                std=choose_scale(_numbers("--std", std), IMAGENET_STD, chosen_channels),
+                mean=choose_scale(mean, IMAGENET_MEAN, chosen_channels),
+                std=choose_scale(std, IMAGENET_STD, chosen_channels),
                 crop=crop,
             )
             judging.work(subject, every=True)  # what cannot be is refused before a model is built
@@ -103,10 +103,3 @@ def command(
 
 def _is_given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) not in (ParameterSource.DEFAULT, None)
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    try:
-        return None if text is None else tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise OptionError(f"{option}: {text!r} is no number, nor numbers with commas between them") from None

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from throughput.cli.shared_options import data_options, opt_option, precision_option
+from throughput.cli.shared_options import (
+    batch_option,
+    data_options,
+    device_option,
+    opt_option,
+    precision_option,
+)
 
 if TYPE_CHECKING:
     from throughput.contracts import Progress
@@ -25,18 +31,10 @@ _OPTIONS = (
     data_options,
     click.option("--loader", default="torchvision", show_default=True, metavar="NAME", help="What feeds it."),
     opt_option,
-    click.option(
-        "--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]"
-    ),
+    batch_option,
     click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="That load."),
     precision_option,
-    click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda[:N]",
-        help="Where the model runs.",
-    ),
+    device_option,
 )
 
 

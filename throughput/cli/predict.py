@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from throughput.cli.shared_options import precision_option
+from throughput.cli.shared_options import device_option, precision_option
 
 
 @click.command(name="predict")
@@ -22,9 +22,7 @@ from throughput.cli.shared_options import precision_option
     "--top", type=click.IntRange(min=1), default=3, show_default=True, metavar="N", help="Classes of each."
 )
 @precision_option
-@click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where the model runs."
-)
+@device_option
 def command(*, images: tuple[Path, ...], checkpoint: Path, top: int, precision: str, device: str) -> None:
     """Print the likeliest classes of each IMAGE with their probabilities: one line an image."""
     from throughput.training.checkpoint import read

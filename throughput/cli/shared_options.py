@@ -36,6 +36,37 @@ label_field_option = click.option(
 allow_pipe_option = click.option(
     "--allow-pipe", is_flag=True, help="Run the command of a pipe: source, in a shell."
 )
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where the model runs."
+)
+compile_option = click.option(
+    "--compile", "compile_model", is_flag=True, help="Run the model through torch.compile."
+)
+seed_option = click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the order, the crops and the model.",
+)
+workers_option = click.option(
+    "--workers",
+    default="auto",
+    show_default=True,
+    metavar="N|auto",
+    help="Processes or threads that load; auto: the usable cores.",
+)
+batch_option = click.option(
+    "--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]"
+)
+json_option = click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Write the results as JSON.",
+)
 labels_option = click.option(
     "--labels",
     type=click.Path(path_type=Path),
@@ -73,6 +104,18 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
         ) from None
 
 
+channels_option = click.option(
+    "--channels", type=int, metavar="1|3", help="Grey or RGB. [default: 3, or those of the array]"
+)
+mean_option = click.option(
+    "--mean",
+    callback=_numbers,
+    metavar="M[,M,M]",
+    help="Taken off each channel, in 0..1. [default: ImageNet's; `throughput stats` tells your own]",
+)
+std_option = click.option(
+    "--std", callback=_numbers, metavar="S[,S,S]", help="Each channel is divided by it."
+)
 _AUGMENTATION_OPTIONS = (
     click.option(
         "--crop",
@@ -106,16 +149,9 @@ _AUGMENTATION_OPTIONS = (
         metavar="STD",
         help="Add Gaussian noise to train images; black is 0, white 1.",
     ),
-    click.option(
-        "--channels", type=int, metavar="1|3", help="Grey or RGB. [default: 3, or those of the array]"
-    ),
-    click.option(
-        "--mean",
-        callback=_numbers,
-        metavar="M[,M,M]",
-        help="Taken off each channel, in 0..1. [default: ImageNet's; `throughput stats` tells your own]",
-    ),
-    click.option("--std", callback=_numbers, metavar="S[,S,S]", help="Each channel is divided by it."),
+    channels_option,
+    mean_option,
+    std_option,
 )
 
 

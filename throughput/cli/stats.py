@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from throughput.cli.output import require_writable
-from throughput.cli.shared_options import data_options
+from throughput.cli.shared_options import channels_option, data_options
 
 if TYPE_CHECKING:
     from throughput.measure.pixel_moments import PixelMoments
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     help="Class folders, tar shards, a pattern of shards, or an array (.npy) with its --labels.",
 )
 @data_options
-@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB. [default: 3, or those of the array]")
+@channels_option
 @click.option(
     "--json",
     "json_path",

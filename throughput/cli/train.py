@@ -12,11 +12,17 @@ from throughput.cli import INTERRUPTED
 from throughput.cli.output import require_writable
 from throughput.cli.shared_options import (
     augmentation_options,
+    batch_option,
     chosen_augmentation,
+    compile_option,
     data_options,
+    device_option,
+    json_option,
     opt_option,
     precision_option,
+    seed_option,
     size_option,
+    workers_option,
 )
 from throughput.cli.training_options import recipe_of, recipe_options
 
@@ -39,9 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs", type=int, default=10, show_default=True, metavar="N", help="Times through the data."
 )
-@click.option(
-    "--batch", type=int, metavar="N", help="Images in a batch. [default: 256 on a GPU, 64 on a CPU]"
-)
+@batch_option
 @size_option
 @augmentation_options
 @recipe_options
@@ -71,34 +75,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Begin with the weights in a checkpoint or a state dict; a classifier of another size is left out.",
 )
-@click.option(
-    "--workers",
-    default="auto",
-    show_default=True,
-    metavar="N|auto",
-    help="Processes or threads that load; auto: the usable cores.",
-)
+@workers_option
 @precision_option
-@click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where the model runs."
-)
-@click.option("--compile", "compile_model", is_flag=True, help="Run the model through torch.compile.")
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Of the order, the crops and the model.",
-)
+@device_option
+@compile_option
+@seed_option
 @click.option("--deterministic", is_flag=True, help="Only algorithms that repeat themselves to the bit.")
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PATH",
-    help="Write the results as JSON.",
-)
+@json_option
 def command(
     *,
     data: str | None,

@@ -11,7 +11,7 @@ from throughput.contracts import LoaderFactory, Prepared, Progress, Work, no_pro
 from throughput.errors import OptionError
 from throughput.measure.feed import Feed
 from throughput.options import build_options
-from throughput.registry import load_loader, missing_requirements
+from throughput.registry import load_loader, require_usable
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,6 @@ class Feeding:
     def by(cls, loader: str, options: Mapping[str, Any], work: Work) -> Feeding:
         """The registered loader. Raises OptionError where it cannot train on this work here."""
         factory = load_loader(loader)
-        if missing := missing_requirements(factory):
-            raise OptionError(
-                f"the loader {loader!r} needs "
-                + ", ".join(f"{requirement.module} ({requirement.install})" for requirement in missing)
-            )
         if not factory.takes_work:
             raise OptionError(
                 f"the loader {loader!r} reads what it likes, and does not say which images it holds out: "
@@ -39,8 +34,7 @@ class Feeding:
             raise OptionError(
                 f"the loader {loader!r} repeats a few batches, to show a limit: train with another"
             )
-        if (reason := factory.why_not(work)) is not None:
-            raise OptionError(f"the loader {loader!r} cannot do this here: {reason}")
+        require_usable(factory, work)
         return cls(factory, build_options(factory, options))
 
     def prepare(self, work: Work, progress: Progress = no_progress) -> Prepared:
