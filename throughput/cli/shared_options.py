@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from throughput.errors import OptionError
+
 if TYPE_CHECKING:
     from throughput.contracts import Augmentation
 
@@ -92,15 +94,15 @@ def data_options(command: _Command) -> _Command:
     return command
 
 
-def _numbers(context: click.Context, option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+def _numbers(_: click.Context, option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
     """``0.5`` or ``0.5,0.4,0.3`` as numbers."""
     if text is None:
         return None
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is no number, nor numbers with commas between them", context, option
+        raise OptionError(
+            f"{option.opts[0]}: {text!r} is no number, nor numbers with commas between them"
         ) from None
 
 
