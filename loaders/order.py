@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,20 +20,42 @@ def streamed_batches(work: Work, source: ShardSource, epoch: int, shuffle: int) 
     order is a function of (seed, epoch, rank) alone. Ranks take stretches of equal length of one order of
     all shards.
     """
+    return _batches(work, _stream(work, source, epoch), epoch, shuffle)
+
+
+def advised_batches(work: Work, source: ShardSource, epoch: int, shuffle: int) -> Iterator[NDArray[np.int64]]:
+    """The same batches, one by one; the kernel is told of samples as they enter the buffer.
+
+    So it reads the shards in the order of their bytes, though samples leave the buffer in another.
+    """
+    stream = _stream(work, source, epoch)
+    entering, waiting = iter(stream.tolist()), shuffle
+    for ids in _batches(work, stream, epoch, shuffle):
+        for sample in islice(entering, waiting + len(ids)):
+            source.advise(sample)
+        waiting = 0  # the buffer is full
+        yield ids
+
+
+def compile_order() -> None:
+    """Compile what an order takes, or load it compiled, before anybody waits for a batch."""
+    _through_buffer(np.arange(3), 2, np.random.default_rng(0))
+
+
+def _stream(work: Work, source: ShardSource, epoch: int) -> NDArray[np.int64]:
+    """What this rank reads, in the order in which it lies in shards that come in random order."""
     rng = np.random.default_rng([work.seed, epoch])
     wanted = np.zeros(len(source.labels), np.bool_)
     wanted[source.ids("train")] = True
     shards = [source.shard_ids(int(shard)) for shard in rng.permutation(len(source.shards))]
     stream = np.concatenate([ids[wanted[ids]] for ids in shards])
     first = len(stream) * work.rank // work.world_size
-    last = len(stream) * (work.rank + 1) // work.world_size
-    ids = _through_buffer(stream[first:last], shuffle, np.random.default_rng([work.seed, epoch, work.rank]))
+    return stream[first : len(stream) * (work.rank + 1) // work.world_size]
+
+
+def _batches(work: Work, stream: NDArray[np.int64], epoch: int, shuffle: int) -> list[NDArray[np.int64]]:
+    ids = _through_buffer(stream, shuffle, np.random.default_rng([work.seed, epoch, work.rank]))
     return [ids[begin : begin + work.batch_size] for begin in range(0, len(ids), work.batch_size)]
-
-
-def compile_order() -> None:
-    """Compile what an order takes, or load it compiled, before anybody waits for a batch."""
-    _through_buffer(np.arange(3), 2, np.random.default_rng(0))
 
 
 def _through_buffer(stream: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import count, islice
@@ -19,7 +19,7 @@ from throughput.canonical import epoch_batches
 from throughput.contracts import Work
 from throughput.errors import OptionError, ThroughputError
 from throughput.loaders.epochs import EpochLoader, Made
-from throughput.loaders.order import streamed_batches
+from throughput.loaders.order import advised_batches, streamed_batches
 from throughput.loaders.regions import Renderer, Ways, compile_kernels
 from throughput.loaders.workers import end_workers, items, worker_loader
 from throughput.memory import ReusedMemory
@@ -29,8 +29,9 @@ from throughput.threads import in_threads
 if TYPE_CHECKING:
     from throughput.loaders.roi import RoiOptions
 
-_CHUNK = 16
-"""Images that a thread makes in one go: handing over one by one would cost more of the GIL."""
+_Ids = Iterable[NDArray[np.int64]]
+_CHUNK = 32
+"""Images that a thread makes in one go: their crops are drawn together, and they are handed over at once."""
 
 
 def open_loader(work: Work, options: RoiOptions, processes: int) -> ThreadLoader | ProcessLoader:
@@ -41,6 +42,7 @@ def open_loader(work: Work, options: RoiOptions, processes: int) -> ThreadLoader
             f"throughput pack --restart {work.source.location} OUT and give OUT as --data, or leave it out"
         )
     compile_kernels()
+    work.source.kept_of(work.source.ids(work.split)[:1])  # read here once, for all threads and forks
     return ThreadLoader(work, options) if processes == 1 else ProcessLoader(work, options, processes)
 
 
@@ -49,10 +51,12 @@ def new_renderer(work: Work, options: RoiOptions) -> Renderer:
     return Renderer(work, Ways(options.region, options.dct_scale, options.verify))
 
 
-def _batches(work: Work, options: RoiOptions, epoch: int) -> list[NDArray[np.int64]]:
-    """This rank's batches of an epoch, ids (N,) int64 each."""
+def _batches(
+    work: Work, options: RoiOptions, epoch: int, streamed: Callable[..., _Ids] = streamed_batches
+) -> _Ids:
+    """This rank's batches of an epoch, ids (N,) int64 each. streamed: those that read shard by shard."""
     if work.split == "train" and options.order == "stream" and isinstance(work.source, ShardSource):
-        return streamed_batches(work, work.source, epoch, options.shuffle)
+        return streamed(work, work.source, epoch, options.shuffle)
     return epoch_batches(work, epoch)
 
 
@@ -184,5 +188,7 @@ def _keys(
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Every ``takers``-th (epoch, ids) of one val epoch, or of train epochs without end."""
     epochs = count(first_epoch) if work.split == "train" else (first_epoch,)
-    every = ((epoch, ids) for epoch in epochs for ids in _batches(work, options, epoch))
+    # One tells the kernel what to read for all.
+    streamed = advised_batches if taker == 0 else streamed_batches
+    every = ((epoch, ids) for epoch in epochs for ids in _batches(work, options, epoch, streamed))
     return islice(every, taker, None, takers)

@@ -14,29 +14,14 @@ from numpy.typing import NDArray
 from throughput.canonical import Boxes, centre_crop, draw_boxes
 from throughput.contracts import Work
 from throughput.errors import SampleError
-from throughput.jpeg.header import has_end, read_frame
+from throughput.jpeg.header import has_end
 from throughput.jpeg.splice import BAD_INDEX, DAMAGES, FOUND, SPLICED, cut, room_bytes
 from throughput.kernel import one_process_compiles
 from throughput.loaders.order import compile_order
-from throughput.pixels import decode_image, open_image, require_pixels
+from throughput.loaders.region_samples import Reader, Sample, own_room
+from throughput.memory import Room
+from throughput.pixels import decode_image, open_image
 from throughput.resize import Axis, grey_of, resize_into
-
-_BLANK = np.empty(0, np.uint8)
-
-
-class Sample(NamedTuple):
-    """An encoded image. data: (M,) uint8. interval_bytes: as the index has them, or FOUND.
-
-    height, width: pixels. is_jpeg: whether every decoder makes the same of it. checksum: the index's.
-    """
-
-    id: int
-    data: NDArray[np.uint8]
-    interval_bytes: NDArray[np.uint16]
-    height: int
-    width: int
-    is_jpeg: bool
-    checksum: int | None
 
 
 class Wanted(NamedTuple):
@@ -98,43 +83,22 @@ class Renderer:
     def __init__(self, work: Work, ways: Ways) -> None:
         self._work = work
         self._ways = ways
-        self._spliced = _BLANK
-        self._pixels = _BLANK
+        self._reader = Reader(work, verify=ways.verify)
+        self._encoded, self._spliced, self._pixels = Room(), Room(), Room()
 
     def render(self, epoch: int, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        """Write the crops of samples to ``out`` (N, S, S, C) uint8. Raises SampleError."""
-        samples = self.read(ids)
-        for sample, wanted, place in zip(samples, self.wanted(epoch, samples), out, strict=True):
+        """Write the crops of samples to ``out`` (N, S, S, C) uint8. Raises SampleError.
+
+        Each is read when its turn comes: what was just read lies in the core's cache.
+        """
+        found = self._reader.find(ids)
+        for unread, wanted, place in zip(found, self.wanted(epoch, found), out, strict=True):
+            sample = self._reader.load(unread, self._encoded.take)
             self.transform(self.decode(self.cut(sample, wanted), sample, wanted), wanted, place)
 
     def read(self, ids: NDArray[np.int64]) -> list[Sample]:
-        """Read samples, and find their sizes."""
-        return [self._read(sample_id) for sample_id in ids.tolist()]
-
-    def _read(self, sample_id: int) -> Sample:
-        source = self._work.source
-        data, kept = np.frombuffer(source.read(sample_id), np.uint8), source.kept(sample_id)
-        checksum = None if kept is None else kept.checksum
-        if self._ways.verify:
-            self._verify(sample_id, data, checksum)
-        if kept is not None and len(kept.interval_bytes):
-            height, width, is_jpeg, lengths = kept.height, kept.width, True, kept.interval_bytes
-        else:
-            frame, lengths = read_frame(data.data), FOUND
-            is_jpeg = frame is not None and frame.components in (1, 3) and frame.precision == 8
-            sized = frame if is_jpeg and frame else open_image(self._work, sample_id, data.tobytes())
-            height, width = sized.height, sized.width
-        require_pixels(self._work, sample_id, height, width)
-        return Sample(sample_id, data, lengths, height, width, is_jpeg, checksum)
-
-    def _verify(self, sample_id: int, data: NDArray[np.uint8], checksum: int | None) -> None:
-        if checksum is None:
-            cause = "no checksum was kept for it: pack the images, or leave out roi.verify=1"
-        elif zlib.crc32(data.data) != checksum:
-            cause = "its bytes are not those that were packed (CRC-32): pack the images again"
-        else:
-            return
-        raise SampleError(self._work.source.describe(sample_id), cause)
+        """Read samples, each into memory of its own. Raises SampleError."""
+        return [self._reader.load(sample, own_room) for sample in self._reader.find(ids)]
 
     def wanted(self, epoch: int, samples: list[Sample]) -> list[Wanted]:
         """What becomes of each sample: its train crop, or the centre of a val image."""
@@ -152,11 +116,11 @@ class Renderer:
         if not (sample.is_jpeg and self._ways.region):
             return _whole(sample)
         (top, bottom), (left, right) = _reach(wanted.rows, self._work), _reach(wanted.columns, self._work)
-        self._spliced = _with_room(self._spliced, room_bytes(len(sample.data)))
+        spliced = self._spliced.take(room_bytes(len(sample.data)))
         box, size = (top, left, bottom - top, right - left), (sample.height, sample.width)
-        region = cut(sample.data, sample.interval_bytes, box, self._spliced, size)
+        region = cut(sample.data, sample.interval_bytes, box, spliced, size)
         if region.status == SPLICED:
-            data = self._spliced[: region.size_bytes]
+            data = spliced[: region.size_bytes]
             return Encoded(data, region.top, region.left, region.height, region.width)
         if region.status < 0 and len(sample.interval_bytes):
             raise SampleError(self._work.source.describe(sample.id), DAMAGES[region.status])
@@ -165,26 +129,29 @@ class Renderer:
     def decode(self, encoded: Encoded, sample: Sample, wanted: Wanted) -> Decoded:
         """Decode to RGBX, or grey for grey work. Raises SampleError.
 
-        A region that does not decode is decoded with its whole image, unless that is known to be damaged.
+        Where a region or an indexed image is not quite right, the whole is decoded as far as it goes, unless
+        its checksum tells that it was damaged since it was packed.
         """
         if not sample.is_jpeg:
             return self._by_pillow(sample)
         factor = 2 if self._ways.half and min(wanted.rows.scale, wanted.columns.scale) >= 2 else 1
         height, width = -(-encoded.height // factor), -(-encoded.width // factor)
-        self._pixels = _with_room(self._pixels, 4 * height * width)
+        room = self._pixels.take(4 * height * width)
         least = {"min_height": height, "min_width": width, "min_factor": factor} if factor > 1 else {}
-        is_whole = encoded.data is sample.data
-        # A file that has its end is decoded as far as it goes, as Pillow does; a region was sound once.
-        strict = not is_whole or not has_end(sample.data.data)
+        was_sound = encoded.data is not sample.data or len(sample.interval_bytes) > 0
+        # A file that has its end is decoded as far as it goes, as Pillow does, unless it was sound once.
+        strict = was_sound or not has_end(sample.data.data)
         try:
-            pixels = simplejpeg.decode_jpeg(encoded.data, "RGBX", buffer=self._pixels, strict=strict, **least)
+            pixels = simplejpeg.decode_jpeg(encoded.data, "RGBX", buffer=room, strict=strict, **least)
         except ValueError as error:
-            if is_whole:
+            if not was_sound:
                 return self._by_pillow(sample)
             if sample.checksum not in (None, zlib.crc32(sample.data.data)):
                 where = self._work.source.describe(sample.id)
-                raise SampleError(where, f"the image is damaged: {error}") from error
-            return self.decode(_whole(sample), sample, wanted)
+                cause = f"the image is damaged, its bytes are not those that were packed (CRC-32): {error}"
+                raise SampleError(where, cause) from error
+            as_it_is = sample._replace(interval_bytes=FOUND)
+            return self.decode(_whole(as_it_is), as_it_is, wanted)
         self._require_size(sample, pixels, height, width)
         pixels = grey_of(pixels) if self._work.channels == 1 else pixels
         return Decoded(pixels, encoded.top, encoded.left, factor)
@@ -214,11 +181,6 @@ class Renderer:
 
 def _whole(sample: Sample) -> Encoded:
     return Encoded(sample.data, 0, 0, sample.height, sample.width)
-
-
-def _with_room(held: NDArray[np.uint8], needed: int) -> NDArray[np.uint8]:
-    """``held``, or a quarter more than is needed: images of about one size then need no other soon."""
-    return held if len(held) >= needed else np.empty(needed + needed // 4, np.uint8)
 
 
 def _crops(boxes: Boxes, size: int) -> list[Wanted]:

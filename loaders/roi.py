@@ -31,6 +31,7 @@ from throughput.registry import missing_requirements
 from throughput.sources.arrays import ArraySource
 from throughput.sources.conversion import packed_copy
 from throughput.sources.pack import MOST_GROWTH
+from throughput.sources.shard_index import has_index
 from throughput.sources.shards import ShardSource
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ class RoiLoaderFactory(LoaderFactory):
         except RoomError as error:
             if must_pack:
                 raise
-            return Prepared(work, warning=f"roi decodes whole images, which is slower: {error}")
+            slower = "roi decodes images without restart intervals whole, which is slower"
+            return Prepared(work, warning=f"{slower}: {error}")
         return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes, copy.folder)
 
     @contextmanager
@@ -165,11 +167,13 @@ class RoiLoaderFactory(LoaderFactory):
 
 
 def _lost_index(source: ShardSource) -> str | None:
-    """A warning where no index lies beside the shards; one sample tells for all."""
-    train = source.ids("train")
-    if not len(train) or source.kept(int(train[0])) is not None:
+    """A warning where no index lies beside some of the shards."""
+    shards = [str(path) for path in source.files()]
+    lost = [shard for shard in shards if not has_index(shard)]
+    if not lost:
         return None
     return (
-        f"the index beside the shards of {source.location} (.npy files) is gone, so restart markers are "
-        "looked for in every image, which is slower: copy it along, or pack again"
+        f"the index (.npy files) beside {len(lost)} of {len(shards)} shards of {source.location} is gone "
+        f"({lost[0]}), so restart markers are looked for in every image of theirs, which is slower: "
+        "copy it along, or pack again"
     )

@@ -190,3 +190,27 @@ def test_an_image_of_absurd_size_is_refused_before_it_is_decoded(monkeypatch: py
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(SampleError, match=r"place 0: .*exceeds limit"):
         rendered([WHOLE])
+
+
+@pytest.mark.parametrize("shape", [(1, 30_000), (30_000, 1), (2, 20_000)])
+def test_of_a_very_long_image_only_the_centre_is_made(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = encode(noise(*shape))
+    made: list[tuple[int, int]] = []
+    resize = Image.Image.resize
+
+    def counted(image: Image.Image, size: tuple[int, int], *options: Any, **more: Any) -> Image.Image:
+        made.append(size)
+        return resize(image, size, *options, **more)
+
+    monkeypatch.setattr(Image.Image, "resize", counted)
+    pixels = rendered([long], image_size=224)
+    assert made == [(224, 224)]
+    # At a smaller size the whole is made, and its centre is the same to rounding.
+    made.clear()
+    small = rendered([long], image_size=28)
+    assert made != [(28, 28)]
+    monkeypatch.setattr("throughput.pixels._MOST_RESIZED_PIXELS", 0)
+    assert np.abs(rendered([long], image_size=28).astype(int) - small).max() <= 1
+    assert pixels.shape == (1, 224, 224, 3)

@@ -6,10 +6,29 @@ import sys
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 _probe = [np.empty(0)]
 _FREE = sys.getrefcount(_probe[0])
 """References that an array has which only a list holds, as this Python counts them."""
+_MOST_HELD_BYTES = 64 * 2**20
+"""What ``Room`` holds on to: what is larger takes so long to fill that its page faults matter little."""
+
+
+class Room:
+    """Memory for one thing after another, each of them of use until the next one comes."""
+
+    def __init__(self) -> None:
+        self._held = np.empty(0, np.uint8)
+
+    def take(self, size_bytes: int) -> NDArray[np.uint8]:
+        """(size_bytes,) uint8, contents undefined, valid until the next call."""
+        if size_bytes > _MOST_HELD_BYTES:
+            return np.empty(size_bytes, np.uint8)
+        if len(self._held) < size_bytes:
+            # A quarter more: things of about one size then need no other memory soon.
+            self._held = np.empty(size_bytes + size_bytes // 4, np.uint8)
+        return self._held[:size_bytes]
 
 
 class ReusedMemory:

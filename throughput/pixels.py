@@ -18,6 +18,10 @@ from throughput.canonical import Boxes, centre_crop, draw_boxes
 from throughput.contracts import Work
 from throughput.errors import SampleError
 
+_MOST_RESIZED_PIXELS = 64_000_000
+"""Of a val image as a whole. One a thousand times as wide as high has more: only its centre is made then,
+which differs from that of the whole by rounding."""
+
 
 def render_batch(
     work: Work,
@@ -103,6 +107,10 @@ def transform_image(work: Work, image: Image.Image, boxes: Boxes | None, place: 
 def _centre(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """The val crop of a decoded image, (S, S, C) uint8."""
     crop = centre_crop(image.height, image.width, size)
+    if crop.height * crop.width > _MOST_RESIZED_PIXELS:
+        down, across = image.height / crop.height, image.width / crop.width
+        box = (crop.left * across, crop.top * down, (crop.left + size) * across, (crop.top + size) * down)
+        return _pixels(image.resize((size, size), Image.Resampling.BILINEAR, box))
     resized = image.resize((crop.width, crop.height), Image.Resampling.BILINEAR)
     return _pixels(resized.crop((crop.left, crop.top, crop.left + size, crop.top + size)))
 

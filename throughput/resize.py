@@ -193,21 +193,50 @@ def _resize_grey(
 def _blend(pixels, top, weights, first, line):
     """The weighted sum of some rows into ``line``, channels side by side, from value ``first`` on."""
     flat = pixels.reshape(pixels.shape[0], pixels.shape[1] * pixels.shape[2])
-    values = len(line)
-    one = flat[top, first : first + values]
-    if len(weights) == 1:
-        for place in range(values):
-            line[place] = weights[0] * np.float32(one[place])
+    end = first + len(line)
+    rows = len(weights)
+    while rows > 1 and weights[rows - 1] == 0:
+        rows -= 1
+    one, of_one = flat[top, first:end], weights[0]
+    if rows == 1:
+        for place in range(len(line)):
+            line[place] = of_one * np.float32(one[place])
         return
-    # Two rows at first: the line is written and read once less.
-    another = flat[top + 1, first : first + values]
-    weight, other_weight = weights[0], weights[1]
-    for place in range(values):
-        line[place] = weight * np.float32(one[place]) + other_weight * np.float32(another[place])
-    for tap in range(2, len(weights)):
-        weight = weights[tap]
-        if weight == 0:
-            continue
-        one = flat[top + tap, first : first + values]
-        for place in range(values):
-            line[place] += weight * np.float32(one[place])
+    # Up to five rows at once, nearly all that there are: the line is written once and not read again.
+    two, of_two = flat[top + 1, first:end], weights[1]
+    if rows == 2:
+        for place in range(len(line)):
+            line[place] = of_one * np.float32(one[place]) + of_two * np.float32(two[place])
+        return
+    three, of_three = flat[top + 2, first:end], weights[2]
+    if rows == 3:
+        for place in range(len(line)):
+            line[place] = (
+                of_one * np.float32(one[place])
+                + of_two * np.float32(two[place])
+                + of_three * np.float32(three[place])
+            )
+        return
+    four, of_four = flat[top + 3, first:end], weights[3]
+    if rows == 4:
+        for place in range(len(line)):
+            line[place] = (
+                of_one * np.float32(one[place])
+                + of_two * np.float32(two[place])
+                + of_three * np.float32(three[place])
+                + of_four * np.float32(four[place])
+            )
+        return
+    five, of_five = flat[top + 4, first:end], weights[4]
+    for place in range(len(line)):
+        line[place] = (
+            of_one * np.float32(one[place])
+            + of_two * np.float32(two[place])
+            + of_three * np.float32(three[place])
+            + of_four * np.float32(four[place])
+            + of_five * np.float32(five[place])
+        )
+    for tap in range(5, rows):
+        one, of_one = flat[top + tap, first:end], weights[tap]
+        for place in range(len(line)):
+            line[place] += of_one * np.float32(one[place])

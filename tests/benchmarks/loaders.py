@@ -15,7 +15,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from limit import Limit, measure_limit
+from limit import Limit, measure_limits, middle
 
 from throughput.contracts import Work, no_progress
 from throughput.measure.budget import Budget
@@ -92,19 +92,19 @@ def show(name: str, row: Row, roi: Row, cores: int) -> bool:
     return met
 
 
-def show_limit(limit: Limit, rate: float, cores: int) -> bool:
-    """Print what one core could do at best, and ``roi`` as a share of that; whether it is enough."""
+def show_limit(how: str, limit: Limit, rate: float, cores: int) -> float:
+    """Print what one core could do at best, and ``roi`` as a share of that for the touched intervals."""
     touched, exact = cores / limit.touched_seconds, cores / limit.exact_seconds
     print(
-        f"\nOne image on one core: {1e3 * limit.whole_seconds:.2f} ms to decode it whole; the crops touch "
-        f"{100 * limit.touched_share:.0f} % of the bytes and keep {100 * limit.exact_share:.0f} %; "
-        f"{1e3 * limit.resize_seconds:.2f} ms to resize, {1e3 * limit.finish_seconds:.2f} ms to finish."
+        f"\nOne image on one core, {how}: {1e3 * limit.whole_seconds:.3f} ms to decode it whole; the crops "
+        f"touch {100 * limit.touched_share:.0f} % of the bytes and keep {100 * limit.exact_share:.0f} %; "
+        f"{1e3 * limit.resize_seconds:.3f} ms to resize, {1e3 * limit.finish_seconds:.3f} ms to finish."
     )
     print(
         f"Limit for the touched intervals: {touched:,.0f} images/s; roi reaches {100 * rate / touched:.0f} %."
     )
     print(f"Limit for the exact crops: {exact:,.0f} images/s; roi reaches {100 * rate / exact:.0f} %.")
-    return rate >= LEAST_SHARE * touched
+    return rate / touched
 
 
 def main() -> None:
@@ -127,10 +127,10 @@ def main() -> None:
     if arguments.only:
         wanted = {*arguments.only.split(";"), "roi"}
         plans = {name: plan for name, plan in plans.items() if name in wanted}
-    limits = [measure_limit(prepared.work)]
+    limits = [measure_limits(prepared.work)]
     with Nursery() as nursery:
         rows = dict(zip(plans, measure_rounds(tuple(plans.values()), nursery, tell), strict=True))
-    limits.append(measure_limit(prepared.work))
+    limits.append(measure_limits(prepared.work))
     roi = rows["roi"]
     if roi.load is None:
         sys.exit(f"roi: {roi.reason}")
@@ -139,7 +139,13 @@ def main() -> None:
     print("| loader | images/s | a core | roi is so many times as fast | floor |\n|---|---|---|---|---|")
     met = [show(name, row, roi, cores) for name, row in rows.items()]
     rate = roi.load.images_per_second.median
-    met.append(show_limit(Limit(*(statistics.fmean(one) for one in zip(*limits, strict=True))), rate, cores))
+    hot, passes = (middle(ways, statistics.fmean) for ways in zip(*limits, strict=True))
+    # The floor is held against the stricter of the two.
+    share = show_limit(
+        "the fastest of 3 calls in a row for each photo, the other cores idle", hot, rate, cores
+    )
+    show_limit("in passes over all photos by all cores at once", passes, rate, cores)
+    met.append(share >= LEAST_SHARE)
     if cores == 2:
         found = scaling(prepared.work, replace(budget, repeats=max(3, arguments.rounds)))
         print(f"\n1 to 2 cores: {found.value:.2f} times as fast [{found.low:.2f}, {found.high:.2f}].")

@@ -1,8 +1,9 @@
-"""The loaders' contract once more, with the device a GPU; DALI decodes there too."""
+"""The loaders' contract once more, with the device a GPU; DALI and roi decode there too."""
 
 from __future__ import annotations
 
 from throughput.loaders.dali import DaliOptions
+from throughput.loaders.roi import RoiOptions
 from throughput.registry import load_loader
 from throughput.testing import LoaderContract
 
@@ -23,3 +24,15 @@ class TestDaliOnGpuDecodingOnCpu(LoaderContract):
     factory = load_loader("dali")
     options = DaliOptions(decode="cpu")
     device = "cuda:0"
+
+
+class TestRoiOnGpu(LoaderContract):
+    factory = load_loader("roi")
+    device = "cuda:0"
+
+
+class TestRoiOnGpuDecodingThere(LoaderContract):
+    factory = load_loader("roi")
+    options = RoiOptions(decode="gpu")
+    device = "cuda:0"
+    largest_mean_error = 2.0

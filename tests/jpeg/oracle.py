@@ -86,6 +86,26 @@ def encode(layout: str, height: int, width: int, quality: int = 92, seed: int = 
     return simplejpeg.encode_jpeg(image, quality, "RGB", colorsubsampling=layout)
 
 
+def resampled(data: bytes, factors: tuple[int, int, int]) -> bytes:
+    """The same blocks with other sampling factors, as a frame header holds them; written by jpeglib.
+
+    Rows and columns of MCUs must be whole.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder, "before.jpg"), Path(folder, "after.jpg")
+        before.write_bytes(data)
+        image = jpeglib.read_dct(str(before))
+        image.load()
+        image.content = None  # libjpeg makes room for the blocks by the new factors then
+        image.samp_factor = np.array([(factor & 15, factor >> 4) for factor in factors])
+        image.write_dct(str(after))
+        made = after.read_bytes()
+    frame = body_of(made, 0xC0)
+    assert frame is not None
+    assert frame[7::3] == bytes(factors)
+    return made
+
+
 def save(image: NDArray[np.uint8], **settings: Any) -> bytes:
     """An image as a JPEG by Pillow."""
     data = io.BytesIO()

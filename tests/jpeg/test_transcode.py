@@ -35,14 +35,15 @@ from PIL import Image
 from throughput.jpeg.transcode import Transcoded, transcode
 
 FILES = Path(__file__).parent / "files"
-WIDE, ROWS = 1.0, -1.0
-"""Growth that has room for the narrowest intervals, and growth that has room for none but whole rows."""
+NARROW: dict[str, Any] = {"growth": 1.0}
+ROWS: dict[str, Any] = {"growth": 1.0, "interval_pixels": 1 << 16}
+"""How intervals become as narrow as they may be, and as wide as the image."""
 SIZES = [(1, 1), (7, 9), (8, 8), (16, 16), (17, 33), (1, 211), (211, 1), (33, 200), (40, 293)]
 
 
-def assert_lossless(data: bytes, growth: float, kind: str = "baseline") -> Transcoded:
+def assert_lossless(data: bytes, settings: dict[str, Any], kind: str = "baseline") -> Transcoded:
     """The same image in the form that regions need."""
-    made = transcode(data, growth)
+    made = transcode(data, **settings)
     assert (made.kind, made.reason) == (kind, "")
     before, after = read(data), read(made.data)
     assert before is not None
@@ -73,12 +74,12 @@ def assert_form(made: Transcoded) -> None:
 
     rows, columns, mcu_width = grid(made.data)
     interval = interval_of(made)
-    intervals = rows * columns // (interval or rows * columns)
+    intervals = -(-rows * columns // (interval or rows * columns))
     assert made.interval_bytes.dtype == np.uint32
     assert len(made.interval_bytes) == intervals
     if interval:
-        assert columns % interval == 0
-        assert interval == columns or interval * mcu_width >= 48
+        assert columns % interval == 0 or interval % columns == 0
+        assert interval >= columns or interval * mcu_width >= 48
         assert intervals > 1
     else:
         assert rows == 1
@@ -105,7 +106,7 @@ def kept(data: bytes) -> list[tuple[int, bytes]]:
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_every_layout_and_size(layout: str, size: tuple[int, int]) -> None:
     data = encode(layout, *size)
-    narrow, rows = assert_lossless(data, WIDE), assert_lossless(data, ROWS)
+    narrow, rows = assert_lossless(data, NARROW), assert_lossless(data, ROWS)
     assert is_same(read(narrow.data), read(rows.data))
 
 
@@ -113,7 +114,7 @@ def test_every_layout_and_size(layout: str, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
 def test_large_images(size: tuple[int, int], progressive: bool) -> None:
     data = save(scene(*size), quality=90, subsampling=2, progressive=progressive)
-    made = assert_lossless(data, WIDE, "progressive" if progressive else "baseline")
+    made = assert_lossless(data, NARROW, "progressive" if progressive else "baseline")
     assert len(made.interval_bytes) > 20
 
 
@@ -136,8 +137,8 @@ def test_tables_and_restart_intervals_of_the_original(
         subsampling=subsampling,
         **settings,
     )
-    for growth in (WIDE, ROWS):
-        assert_lossless(data, growth, "progressive" if progressive else "baseline")
+    for intervals in (NARROW, ROWS):
+        assert_lossless(data, intervals, "progressive" if progressive else "baseline")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -148,7 +149,7 @@ def test_progressive_files_of_every_size(size: tuple[int, int], subsampling: int
         data = save(image[..., 0], progressive=True, quality=95)
     else:
         data = save(image, progressive=True, quality=95, subsampling=subsampling)
-    assert_lossless(data, WIDE, "progressive")
+    assert_lossless(data, NARROW, "progressive")
 
 
 @pytest.mark.parametrize(
@@ -169,8 +170,8 @@ def test_progressive_files_of_every_size(size: tuple[int, int], subsampling: int
 )
 def test_files_of_other_encoders(name: str, kind: str) -> None:
     data = (FILES / f"{name}.jpg").read_bytes()
-    for growth in (WIDE, ROWS):
-        assert_lossless(data, growth, kind)
+    for intervals in (NARROW, ROWS):
+        assert_lossless(data, intervals, kind)
 
 
 def test_tables_of_sixteen_bits_stay_in_the_extended_process() -> None:
@@ -178,7 +179,7 @@ def test_tables_of_sixteen_bits_stay_in_the_extended_process() -> None:
     reading = read(data)
     assert reading is not None
     assert max(int(table.max()) for table in reading.tables) > 255
-    assert body_of(transcode(data, WIDE).data, 0xC1)
+    assert body_of(transcode(data, **NARROW).data, 0xC1)
 
 
 @pytest.mark.parametrize("factors", [0x22, 0x21, 0x14, 0x44])
@@ -188,7 +189,7 @@ def test_sampling_factors_of_a_grey_image_mean_nothing(factors: int, progressive
     frame = data.index(bytes((0xFF, 0xC2 if progressive else 0xC0)))
     assert data[frame + 11] == 0x11
     data[frame + 11] = factors
-    made = assert_lossless(bytes(data), WIDE, "progressive" if progressive else "baseline")
+    made = assert_lossless(bytes(data), NARROW, "progressive" if progressive else "baseline")
     assert interval_of(made) == 8  # of 16 blocks
 
 
@@ -202,7 +203,7 @@ def test_metadata_stays_byte_for_byte() -> None:
     )
     thumbnail = bytes((0xFF, 0xED, 0, 5)) + b"abc"
     data = data[:2] + thumbnail + data[2:]
-    made = assert_lossless(data, WIDE)
+    made = assert_lossless(data, NARROW)
     assert [marker for marker, _ in kept(made.data)][:4] == [0xED, 0xE0, 0xE1, 0xE2]
     assert profile[:60_000] in made.data
 
@@ -211,7 +212,7 @@ def test_comments_between_scans_move_before_them() -> None:
     data = save(scene(20, 64), progressive=True)
     place = data.index(bytes((0xFF, SOS)), segments(data)[1])
     comment = b"\xff\xfe\x00\x06late"
-    made = transcode(data[:place] + comment + data[place:], WIDE)
+    made = transcode(data[:place] + comment + data[place:], **NARROW)
     assert made.kind == "progressive"
     assert comment in made.data[: made.scan_offset]
     assert is_same(read(made.data), read(data))
@@ -234,8 +235,8 @@ def test_fill_bytes_before_markers_are_passed_over(progressive: bool) -> None:
         filled = filled[:place] + b"\xff" * (1 + number % 3) + filled[place:]
     assert filled.endswith(b"\xff\xff\xd9")
     assert is_same(read(filled), read(data))
-    made = assert_lossless(filled, WIDE, "progressive" if progressive else "baseline")
-    assert made.data == transcode(data, WIDE).data
+    made = assert_lossless(filled, NARROW, "progressive" if progressive else "baseline")
+    assert made.data == transcode(data, **NARROW).data
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_fill_bytes_before_markers_are_passed_over(progressive: bool) -> None:
     [(96, 6), (48, 6), (40, 5), (47 * 8, 47), (104, 13), (14 * 8, 7), (8 * 35, 7), (8 * 60, 6), (8 * 64, 8)],
 )
 def test_the_interval_is_the_narrowest_divisor_of_a_row(width: int, interval: int) -> None:
-    assert interval_of(assert_lossless(encode("444", 24, width), WIDE)) == interval
+    assert interval_of(assert_lossless(encode("444", 24, width), NARROW)) == interval
     assert interval_of(assert_lossless(encode("444", 24, width), ROWS)) == -(-width // 8)
 
 
@@ -251,7 +252,7 @@ def test_the_interval_is_the_narrowest_divisor_of_a_row(width: int, interval: in
     ("layout", "interval"), [("Gray", 6), ("422", 3), ("440", 6), ("420", 3), ("411", 2)]
 )
 def test_the_interval_is_told_in_mcus(layout: str, interval: int) -> None:
-    assert interval_of(assert_lossless(encode(layout, 40, 192), WIDE)) == interval
+    assert interval_of(assert_lossless(encode(layout, 40, 192), NARROW)) == interval
 
 
 def test_no_restarts_where_one_interval_holds_all() -> None:
@@ -264,27 +265,54 @@ def test_no_restarts_where_one_interval_holds_all() -> None:
 @pytest.mark.parametrize("size", [(375, 500), (500, 334), (256, 256), (640, 960)], ids=str)
 def test_the_file_grows_by_no_more_than_is_allowed(quality: int, size: tuple[int, int]) -> None:
     data = save(scene(*size, seed=quality), quality=quality, optimize=True)
-    rows, allowed = transcode(data, ROWS), transcode(data, 0.005)
-    assert len(allowed.data) <= len(rows.data) + 0.006 * len(data)
-    assert len(allowed.data) <= max(len(rows.data), 1.006 * len(data))
-    narrow, wider = transcode(data, WIDE), transcode(data, 0.02)
-    assert len(rows.interval_bytes) <= len(allowed.interval_bytes) <= len(wider.interval_bytes)
-    assert len(wider.interval_bytes) <= len(narrow.interval_bytes)
-    assert len(rows.data) < len(narrow.data)
+    counts = []
+    for growth in (0.001, 0.005, 0.02, 1.0):
+        made = assert_lossless(data, {"growth": growth})
+        assert len(made.data) <= (1 + growth) * len(data)
+        counts.append(len(made.interval_bytes))
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
 
 
 def test_room_to_grow_is_used() -> None:
     data = save(scene(640, 960), quality=96, optimize=True)
-    counts = [len(transcode(data, growth).interval_bytes) for growth in (ROWS, 0.005, WIDE)]
+    counts = [
+        len(transcode(data, **settings).interval_bytes) for settings in (ROWS, {"growth": 0.005}, NARROW)
+    ]
     assert counts[0] == 40
     assert counts[0] < counts[1] <= counts[2] == 40 * 20
 
 
-@pytest.mark.parametrize("growth", [ROWS, 0.0, WIDE])
-def test_transcoding_twice_changes_nothing(growth: float) -> None:
+def test_several_rows_are_one_interval_where_each_would_cost_too_much() -> None:
+    data = save(scene(256, 250), quality=90, optimize=True)
+    made = assert_lossless(data, {"growth": 0.001})
+    assert interval_of(made) in (32, 64, 128)
+    assert grid(made.data).columns == 16
+
+
+@pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
+def test_a_file_that_any_interval_would_make_too_large_stays_as_it_is(progressive: bool) -> None:
+    data = save(np.full((16, 8), 128, np.uint8), optimize=True, progressive=progressive)
+    made = transcode(data, 0.005)
+    assert (made.data, made.kind, len(made.interval_bytes)) == (data, "would grow too much", 0)
+    assert made.reason == "restart intervals would add more than 0.5 %"
+    assert (made.height, made.width) == (16, 8)
+
+
+def test_a_progressive_file_grows_from_what_it_takes_as_a_baseline_one() -> None:
+    image = scene(375, 500)
+    data = save(image, quality=93, progressive=True)
+    made = assert_lossless(data, {"growth": 0.005}, "progressive")
+    least = len(save(image, quality=93, optimize=True))
+    assert len(data) < len(made.data) <= 1.005 * least
+    assert len(made.interval_bytes) >= 24
+
+
+@pytest.mark.parametrize("settings", [ROWS, {"growth": 0.0}, {"growth": 0.005}, NARROW], ids=str)
+def test_transcoding_twice_changes_nothing(settings: dict[str, Any]) -> None:
     for layout in LAYOUTS:
-        once = transcode(encode(layout, 97, 193), growth)
-        twice = assert_lossless(once.data, growth)
+        once = transcode(encode(layout, 97, 193), **settings)
+        twice = assert_lossless(once.data, settings)
         assert twice.data == once.data
         assert np.array_equal(twice.interval_bytes, once.interval_bytes)
 
@@ -308,7 +336,7 @@ def _noise(height: int, width: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
 def test_extreme_content(image: NDArray[np.uint8], quality: int, progressive: bool) -> None:
     data = save(image, quality=quality, progressive=progressive, subsampling=0)
-    assert_lossless(data, WIDE, "progressive" if progressive else "baseline")
+    assert_lossless(data, NARROW, "progressive" if progressive else "baseline")
 
 
 def optimised_by_jpegtran(data: bytes, interval: int, folder: Path) -> bytes:
@@ -322,14 +350,14 @@ def optimised_by_jpegtran(data: bytes, interval: int, folder: Path) -> bytes:
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 
 
-@pytest.mark.parametrize("growth", [ROWS, WIDE], ids=["rows", "narrow"])
+@pytest.mark.parametrize("settings", [ROWS, NARROW], ids=["rows", "narrow"])
 @pytest.mark.parametrize("size", [(17, 33), (120, 208), (200, 391)], ids=str)
 @pytest.mark.parametrize("layout", [*LAYOUTS, "progressive"])
 def test_jpegtran_writes_the_same_in_no_fewer_bytes(
-    tmp_path: Path, growth: float, size: tuple[int, int], layout: str
+    tmp_path: Path, settings: dict[str, Any], size: tuple[int, int], layout: str
 ) -> None:
     data = save(scene(*size), progressive=True) if layout == "progressive" else encode(layout, *size)
-    ours = transcode(data, growth)
+    ours = transcode(data, **settings)
     interval = interval_of(ours)
     theirs = optimised_by_jpegtran(data, interval, tmp_path)
     assert interval == int.from_bytes(body_of(theirs, DRI) or b"", "big")
@@ -339,5 +367,5 @@ def test_jpegtran_writes_the_same_in_no_fewer_bytes(
 
 def test_the_last_byte_is_filled_up_with_ones() -> None:
     """Two symbols of one bit each, 0 and end of block, then what T.81, F.1.2.3 demands."""
-    made = assert_lossless(save(np.full((8, 8), 128, np.uint8)), WIDE)
+    made = assert_lossless(save(np.full((8, 8), 128, np.uint8)), NARROW)
     assert made.data[made.scan_offset :] == b"\x3f\xff\xd9"

@@ -233,6 +233,22 @@ def test_restart_markers_out_of_place(change: Callable[[bytes, list[int]], bytes
 
 @pytest.mark.parametrize("file", [COLOUR, PROGRESSIVE], ids=["baseline", "progressive"])
 @pytest.mark.parametrize(
+    "behind",
+    [COLOUR, GREY[:20], b"\0\0\0\x18ftypmp42" + b"film" * 99, bytes(999) + b"a gain map" * 9],
+    ids=["an image", "a little of one", "a film", "far behind"],
+)
+def test_a_file_with_more_than_an_image_passes_untouched(file: bytes, behind: bytes) -> None:
+    assert_untouched(file + behind, "data behind the image")
+
+
+@pytest.mark.parametrize("padding", [b"\0", bytes(5000), b"\xff" * 9, b"padded by a camera"], ids=len)
+def test_padding_behind_the_image_is_left_out(padding: bytes) -> None:
+    for file in (COLOUR, PROGRESSIVE):
+        assert transcode(file + padding, 1.0).data == transcode(file, 1.0).data
+
+
+@pytest.mark.parametrize("file", [COLOUR, PROGRESSIVE], ids=["baseline", "progressive"])
+@pytest.mark.parametrize(
     ("height", "width", "kind"),
     [(65500, 65500, "unusual"), (13377, 13378, "unusual"), (13377, 13377, "damaged"), (200, 200, "damaged")],
 )

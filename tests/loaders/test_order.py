@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from throughput.contracts import Work
-from throughput.loaders.order import streamed_batches
+from throughput.errors import SampleError
+from throughput.loaders.order import advised_batches, streamed_batches
 from throughput.sources import ShardSource, open_source
 from throughput.sources.pack import pack
 
@@ -145,3 +148,42 @@ def test_ranks_read_different_shards(source: ShardSource) -> None:
     shards = [set(source.shard_of[order(source, 1, rank=rank, world_size=3)].tolist()) for rank in range(3)]
     assert set.union(*shards) == set(range(len(source.shards)))
     assert sum(map(len, shards)) <= len(source.shards) + 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("shuffle", [1, 20, 10_000])
+def test_the_kernel_is_told_of_samples_as_they_enter_the_buffer(
+    source: ShardSource, monkeypatch: pytest.MonkeyPatch, rank: int, shuffle: int
+) -> None:
+    """In the order of the shards' bytes, each once, before its batch, and no further than the buffer."""
+    told: list[int] = []
+    monkeypatch.setattr(ShardSource, "advise", lambda _, sample: told.append(sample))
+    work = Work(source, batch_size=16, rank=rank, world_size=2)
+    expected = order(source, 3, shuffle=1, rank=rank, world_size=2)
+    came: list[int] = []
+    for ids in advised_batches(work, source, 3, shuffle):
+        came += ids.tolist()
+        assert told == expected[: len(came) + shuffle]
+        assert set(came) <= set(told)
+    assert came == order(source, 3, shuffle, rank=rank, world_size=2)
+    assert told == expected
+
+
+def test_a_sample_is_read_ahead_where_it_lies(source: ShardSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def record(descriptor: int, offset: int, size: int, advice: int) -> None:
+        calls.append((Path(f"/proc/self/fd/{descriptor}").resolve(), offset, size, advice))
+
+    monkeypatch.setattr(os, "posix_fadvise", record)
+    source.advise(7)
+    shard = source.shards[source.shard_of[7]]
+    place = (Path(shard).resolve(), source.offsets[7], source.sizes[7])
+    assert calls == [(*place, os.POSIX_FADV_WILLNEED)]
+
+
+def test_what_cannot_be_read_ahead_is_told_by_who_reads_it(source: ShardSource) -> None:
+    gone = replace(source, shards=tuple(f"{shard}.gone" for shard in source.shards))
+    gone.advise(0)
+    with pytest.raises(SampleError, match="No such file"):
+        gone.read(0)

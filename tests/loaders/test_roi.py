@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from throughput.sources.pack import pack
 from throughput.testing import write_contract_images
 
 ROI = load_loader("roi")
+STREAM = RoiOptions(order="stream", shuffle=4)
 
 
 @pytest.fixture(autouse=True)
@@ -83,13 +86,31 @@ def test_shards_that_were_packed_with_intervals_are_read_as_they_are(packed: Sha
     assert (prepared.folder, prepared.warning) == (None, None)
 
 
+def test_some_shards_of_a_packing_are_read_as_they_are(tmp_path: Path, packed: ShardSource) -> None:
+    assert packed.growth is not None
+    some = open_source(f"{tmp_path}/packed/shard-{{000000..000001}}.tar")
+    prepared = ROI.prepare(work_over(some), RoiOptions())
+    assert prepared.work.source is some
+    assert (prepared.folder, prepared.warning) == (None, None)
+    assert pixels(prepared.work, RoiOptions(verify=True))
+
+
+def test_a_lost_index_of_any_shard_is_told(tmp_path: Path, packed: ShardSource) -> None:
+    lost = tmp_path / "packed" / "shard-000002.intervals.npy"
+    lost.unlink()
+    warning = ROI.prepare(work_over(packed), RoiOptions()).warning
+    assert warning is not None
+    assert re.search(r"beside 1 of 4 shards of .*packed is gone \(.*shard-000002.tar\)", warning)
+
+
 def test_what_has_no_room_in_the_cache_is_decoded_whole(
     folder: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("throughput.sources.conversion.CACHE_LIMIT_BYTES", 1)
     prepared = ROI.prepare(work_over(folder), RoiOptions())
     assert prepared.warning is not None
-    assert re.search(r"decodes whole images, .*run: throughput pack --restart .* OUT", prepared.warning)
+    told = r"decodes images without restart intervals whole, .*run: throughput pack --restart .* OUT"
+    assert re.search(told, prepared.warning)
     assert prepared.work.source is folder
     assert len(pixels(prepared.work, RoiOptions())) == len(folder.ids("train"))
     with pytest.raises(RoomError, match="run: throughput pack --restart"):
@@ -112,6 +133,29 @@ def test_processes_threads_and_whole_images_give_the_same_pixels(packed: ShardSo
     expected = pixels(work, RoiOptions(), epochs=2)
     for options in (RoiOptions(processes=2), RoiOptions(region=False), RoiOptions(order="stream", shuffle=4)):
         assert same(pixels(work, options, epochs=2), expected)
+
+
+@pytest.mark.parametrize("options", [STREAM, replace(STREAM, processes=2)], ids=["threads", "processes"])
+def test_streaming_has_the_kernel_read_in_the_order_of_the_shards(
+    packed: ShardSource, options: RoiOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one process of several, for all: recorded in memory that a fork shares."""
+    told = torch.zeros((1000, 2), dtype=torch.int64).share_memory_()
+
+    def record(descriptor: int, offset: int, size: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_WILLNEED
+        assert os.fstat(descriptor).st_size >= offset + size
+        told[1 + told[0, 0]] = torch.tensor((offset, size))
+        told[0, 0] += 1
+
+    monkeypatch.setattr(os, "posix_fadvise", record)
+    with ROI.open(work_over(packed), options) as loader:
+        assert len(ids_of(loader.epoch(0))) == len(packed.ids("train"))
+    rows = told[1 : 1 + told[0, 0]].tolist()
+    train = packed.ids("train")
+    places = set(zip(packed.offsets[train].tolist(), packed.sizes[train].tolist(), strict=True))
+    assert len(rows) >= len(train)
+    assert {tuple(row) for row in rows[: len(train)]} == places
 
 
 def test_half_size_is_told_by_its_pixels(packed: ShardSource) -> None:
@@ -170,12 +214,27 @@ def test_an_index_of_other_shards_is_refused_by_name(packed: ShardSource) -> Non
     assert str(first) in str(caught.value)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_index_is_read_when_the_loader_opens(folder: Source, packed: ShardSource, processes: int) -> None:
+    """Once, by the process that the others are forked from."""
+    expected = pixels(work_over(folder), RoiOptions())
+    with ROI.open(work_over(packed), RoiOptions(processes=processes, verify=True)) as loader:
+        for index in Path(packed.location).glob("*.npy"):
+            index.unlink()
+        found = {
+            (0, int(sample)): image.clone()
+            for batch in loader.epoch(0)
+            for sample, image in zip(batch.ids, batch.images, strict=True)
+        }
+    assert same(found, expected)
+
+
 def test_without_an_index_the_markers_are_looked_for(tmp_path: Path, packed: ShardSource) -> None:
     expected = pixels(work_over(packed), RoiOptions())
     shutil.copytree(tmp_path / "packed", tmp_path / "bare", ignore=shutil.ignore_patterns("*.npy"))
     bare = open_source(tmp_path / "bare")
     with (
-        pytest.warns(UserWarning, match=r"index beside the shards of .*bare .* is gone"),
+        pytest.warns(UserWarning, match=r"index \(.npy files\) beside 4 of 4 shards of .*bare is gone"),
         open_loader("roi", bare, batch_size=4, device="cpu", workers=1),
     ):
         pass

@@ -81,6 +81,10 @@ def test_numbers_name_classes_and_names_are_sorted(tmp_path: Path) -> None:
     assert named.labels.dtype == np.int64
 
 
+def test_some_classes_may_have_no_image(tmp_path: Path) -> None:
+    assert len(opened(tmp_path, noise(COUNT, 4, 4), 2 * LABELS + 1).classes) == 8
+
+
 @pytest.mark.parametrize("shape", [(COUNT,), (COUNT, 5)])
 def test_floats_are_targets_and_no_classes(tmp_path: Path, shape: tuple[int, ...]) -> None:
     targets = np.random.default_rng(1).normal(size=shape)
@@ -168,6 +172,12 @@ def _with(value: float, place: int) -> Any:
     return images
 
 
+def _with_label(value: int, place: int) -> Any:
+    labels = LABELS.copy()
+    labels[place] = value
+    return labels
+
+
 OBJECTS = np.array([{"never": "unpickled"}] * COUNT, dtype=object)
 GREY = noise(COUNT, 4, 4)
 
@@ -191,6 +201,10 @@ GREY = noise(COUNT, 4, 4)
         (GREY, LABELS - 1, r"labels.npy\[0\] is -1"),
         (GREY, LABELS * 10**12, r"labels.npy\[1\] is 1000000000000"),
         (GREY, np.full(COUNT, 2**64 - 1, np.uint64), r"labels.npy\[0\] is 18446744073709551615"),
+        (GREY, _with_label(65_535, 17), r"labels.npy\[17\] is 65535, .* 65536 classes of 40 images; .*renum"),
+        (GREY, _with_label(COUNT, 17), r"labels.npy\[17\] is 40, .* makes 41 classes of 40 images"),
+        (GREY, _with_label(10, 17), r"labels.npy\[17\] is 10, .*: 6 of 11 would have no image; .*renumber"),
+        (GREY, np.full(COUNT, 7), r"labels.npy\[0\] is 7, .*: 7 of 8 would have no image"),
         (GREY, np.eye(COUNT, 4, dtype=np.int64), "argmax"),
         (GREY, np.full(COUNT, np.nan), r"labels.npy\[0\] is nan"),
         (GREY, np.full(COUNT, 1e300), r"labels.npy\[0\] is 1e\+300"),

@@ -111,6 +111,13 @@ def test_fingerprint_follows_files_sizes_and_times(tmp_path, class_folders):
     assert len({first, touched, open_source(root).fingerprint}) == 3
 
 
+def test_the_same_images_have_one_fingerprint_however_they_are_split(tmp_path, class_folders):
+    root = class_folders(tmp_path / "photos", {"a": 10, "b": 10})
+    few, many = open_source(root), open_source(root, split_fraction=0.5)
+    assert len(few.ids("val")) < len(many.ids("val"))
+    assert few.fingerprint == many.fingerprint
+
+
 def test_a_file_that_vanished_is_named(tmp_path, class_folders):
     root = class_folders(tmp_path / "photos", {"a": 1})
     source = open_source(root)

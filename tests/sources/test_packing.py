@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from throughput.cache import shutil as cache_shutil
 from throughput.errors import OptionError, RoomError, SampleError, SourceError
 from throughput.sources import open_source
+from throughput.sources.conversion import packed_copy
 from throughput.sources.pack import pack
 
 
@@ -189,6 +191,40 @@ def test_a_folder_that_holds_something_else(tmp_path, photos, class_folders):
     with pytest.raises(SourceError, match=r"another packing \(fingerprint differs\)"):
         pack(other, out)
     assert files(out) == before
+
+
+@pytest.mark.parametrize("first", [0.4, None])
+@pytest.mark.parametrize("whole", [True, False])
+def test_shards_of_one_split_are_not_taken_for_those_of_another(tmp_path, photos, first, whole):
+    def stop(_, done, __):
+        if not whole and done > 6:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "packed"
+    with suppress(KeyboardInterrupt):
+        source = open_source(photos.location, split_fraction=first)
+        pack(source, out, samples_per_shard=6, progress=stop)
+    before = files(out)
+    with pytest.raises(SourceError, match=r"another packing \(fingerprint differs\): choose an empty folder"):
+        pack(open_source(photos.location, split_fraction=0.6), out, samples_per_shard=6)
+    assert files(out) == before
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_one_copy_in_the_cache_serves_every_split(photos, stopped):
+    def stop(_, done, __):
+        if stopped and done:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        packed_copy(photos, stop)
+    copies = []
+    for share in (0.5, 0.2, None):
+        source = open_source(photos.location, split_fraction=share)
+        copies.append(packed_copy(source))
+        assert_same_samples(copies[-1].source, source)
+    assert len({copy.folder for copy in copies}) == 1
+    assert [copy.seconds for copy in copies[1:]] == [0, 0]
 
 
 def test_a_folder_inside_the_images(tmp_path, photos):

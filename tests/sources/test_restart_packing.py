@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
+import shutil
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,8 @@ from PIL import Image
 
 from throughput.cli.pack import command
 from throughput.contracts import Source
-from throughput.errors import OptionError, SourceError
+from throughput.errors import OptionError, SampleError, SourceError
+from throughput.jpeg.transcode import transcode
 from throughput.sources import ShardSource, open_source
 from throughput.sources.pack import pack
 
@@ -92,6 +96,38 @@ def test_the_index_tells_checksums_sizes_and_intervals(tmp_path: Path, photos: S
             assert np.array_equal(np.diff(markers), kept.interval_bytes[1:-1] + 2)
 
 
+def test_many_samples_are_looked_up_at_once(tmp_path: Path, photos: Source) -> None:
+    """As one by one, in any order; nothing is known of a shard whose index is gone."""
+    pack(photos, tmp_path / "packed", samples_per_shard=6, growth=1.0)
+    (tmp_path / "packed" / "shard-000001.intervals.npy").unlink()
+    copy = opened(tmp_path / "packed")
+    ids = np.random.default_rng(0).permutation(np.tile(np.arange(len(copy.labels)), 2))
+    before = len(pickle.dumps(copy))
+    copy.kept_of(ids)
+    assert len(pickle.dumps(copy)) == before, "what was looked up does not travel"
+    for source in (copy, pickle.loads(pickle.dumps(copy))):
+        for sample, one in zip(ids.tolist(), source.kept_of(ids), strict=True):
+            alone = copy.kept(sample)
+            assert (one is None) == (alone is None) == (copy.shard_of[sample] == 1)
+            if one is not None and alone is not None:
+                assert one[:3] == alone[:3]
+                assert np.array_equal(one.interval_bytes, alone.interval_bytes)
+
+
+def test_a_shard_without_a_sample_has_nothing_to_be_looked_up(tmp_path: Path, photos: Source) -> None:
+    pack(photos, tmp_path / "packed", growth=1.0)
+    copy = opened(tmp_path / "packed")
+    empty = replace(copy, shards=(*copy.shards, str(tmp_path / "empty.tar")))
+    ids = copy.ids("train")
+    assert [one and one.checksum for one in empty.kept_of(ids)] == [
+        one and one.checksum for one in copy.kept_of(ids)
+    ]
+
+
+def test_nothing_is_known_of_what_was_not_packed(photos: Source) -> None:
+    assert photos.kept_of(np.arange(3)) == [None] * 3
+
+
 def test_a_packing_without_intervals_keeps_checksums_too(tmp_path: Path, photos: Source) -> None:
     packed = pack(photos, tmp_path / "packed")
     copy = opened(tmp_path / "packed")
@@ -105,11 +141,35 @@ def test_a_packing_without_intervals_keeps_checksums_too(tmp_path: Path, photos:
 
 
 def test_shards_stay_within_the_growth_that_they_are_allowed(tmp_path: Path, photos: Source) -> None:
-    for growth in (0.0, 0.01, 1.0):
-        pack(photos, tmp_path / f"{growth}", growth=growth)
-    sizes = [opened(tmp_path / name).encoded_bytes() for name in ("0.0", "0.01", "1.0")]
-    assert sizes[0] <= sizes[1] < sizes[2]
-    assert sizes[1] <= 1.01 * photos.encoded_bytes()
+    """Progressive images, which become baseline ones, are counted apart."""
+    sizes = []
+    for growth in (0.0, 0.005, 0.01, 1.0):
+        packed = pack(photos, tmp_path / f"{growth}", growth=growth)
+        sizes.append(opened(tmp_path / f"{growth}").encoded_bytes())
+        before = photos.encoded_bytes() - packed.progressive_bytes
+        assert sizes[-1] - packed.converted_bytes <= (1 + growth) * before
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+def test_some_images_may_take_what_others_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image may grow by more than the share of all; where too many would, none does."""
+    monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path / "cache"))
+    large, saver = photo(0, quality=93, optimize=True), photo(1, quality=93)
+    narrow = transcode(large, 1.0).data
+    growth = (len(narrow) / len(large) - 1) / 1.2
+    for name, files in (("greedy", [large] * 12), ("mixed", [large] * 12 + [saver] * 12)):
+        for number, data in enumerate(files):
+            path = tmp_path / name / "one" / f"{number:02d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        source = open_source(tmp_path / name)
+        pack(source, tmp_path / f"{name}-packed", growth=growth)
+        copy = opened(tmp_path / f"{name}-packed")
+        assert copy.encoded_bytes() <= (1 + growth) * source.encoded_bytes()
+        allowed = transcode(large, growth).data if name == "greedy" else narrow
+        assert [copy.read(number) for number in range(12)] == [allowed] * 12
+    assert len(narrow) > (1 + growth) * len(large)
 
 
 def test_a_stopped_packing_goes_on_and_counts_all_kinds(tmp_path: Path, photos: Source) -> None:
@@ -150,8 +210,44 @@ def test_an_index_that_cannot_be_read_is_named(
 ) -> None:
     pack(photos, tmp_path / "packed", growth=1.0)
     damage(tmp_path / "packed" / f"shard-000000.{kind}.npy")
-    with pytest.raises(SourceError, match=r"index of .*shard-000000\.tar.*pack the images again"):
-        opened(tmp_path / "packed").kept(0)
+    copy = opened(tmp_path / "packed")
+    with pytest.raises(SampleError, match=r"index of .*shard-000000\.tar.*pack the images again") as caught:
+        copy.kept(0)
+    assert caught.value.sample == copy.describe(0)
+
+
+def test_shards_of_a_packing_keep_their_index_however_they_are_named(tmp_path: Path, photos: Source) -> None:
+    for split in ("train", "val"):
+        shutil.copytree(photos.location, tmp_path / "split" / split)
+    pack(photos, tmp_path / "packed", samples_per_shard=6, growth=0.5)
+    pack(open_source(tmp_path / "split"), tmp_path / "named", samples_per_shard=6, growth=0.5)
+    shards = sorted((tmp_path / "packed").glob("*.tar"))
+    named: list[str | Path | list[Path]] = [
+        f"{tmp_path}/packed/shard-{{000000..000003}}.tar",
+        shards[1],
+        shards[:2],
+        tmp_path / "named" / "train",
+        [shards[0], tmp_path / "named" / "val" / "shard-000001.tar"],
+    ]
+    for data in named:
+        copy = open_source(data)
+        assert isinstance(copy, ShardSource)
+        assert copy.growth == 0.5
+        for sample in range(len(copy.labels)):
+            kept = copy.kept(sample)
+            assert kept is not None
+            assert kept.checksum == zlib.crc32(copy.read(sample))
+
+
+def test_shards_that_no_manifest_tells_of_have_no_index(tmp_path: Path, photos: Source) -> None:
+    pack(photos, tmp_path / "packed", samples_per_shard=6, growth=0.5)
+    pack(photos, tmp_path / "plain", samples_per_shard=6)
+    shutil.copy(tmp_path / "packed" / "shard-000000.tar", tmp_path / "alone.tar")
+    for data in (tmp_path / "alone.tar", tmp_path / "plain" / "shard-000000.tar"):
+        copy = open_source([data, tmp_path / "packed" / "shard-000001.tar"])
+        assert isinstance(copy, ShardSource)
+        assert copy.growth is None
+        assert copy.kept(0) is None
 
 
 @pytest.mark.parametrize("kind", ["samples", "intervals"])
@@ -196,7 +292,16 @@ def test_the_command_counts_each_kind(tmp_path: Path, photos: Source) -> None:
     before = photos.encoded_bytes()
     after = opened(tmp_path / "packed").encoded_bytes()
     assert lines[1] == f"images of {before} bytes take {after} now ({100 * after / before - 100:+.2f} %)"
-    assert lines[2:] == [
+    packed = pack(photos, tmp_path / "packed", growth=0.005)
+    progressive, converted = packed.progressive_bytes, packed.converted_bytes
+    assert 0 < progressive < converted
+    assert lines[2] == (
+        f"progressive ones of {progressive} bytes take {converted} as baseline "
+        f"({100 * converted / progressive - 100:+.2f} %), "
+        f"the others {100 * (after - converted) / (before - progressive) - 100:+.2f} %"
+    )
+    assert (after - converted) <= 1.005 * (before - progressive)
+    assert lines[3:] == [
         "12 baseline: restart intervals",
         "2 progressive: restart intervals",
         "2 CMYK: left as they are",
@@ -204,7 +309,7 @@ def test_the_command_counts_each_kind(tmp_path: Path, photos: Source) -> None:
         "2 not a JPEG: left as they are",
     ]
     manifest = json.loads((tmp_path / "packed" / "manifest.json").read_text())
-    assert manifest["growth"] == 0.0065
+    assert manifest["growth"] == 0.005
     assert sum(sum(shard["kinds"].values()) for shard in manifest["shards"]) == 20
 
 

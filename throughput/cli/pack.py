@@ -33,7 +33,7 @@ from throughput.cli.shared_options import labels_option, split_fraction_option
     "--growth",
     type=click.FloatRange(min=0, max=100),
     metavar="PERCENT",
-    help="How far a JPEG may grow for narrower intervals, which decode faster. [default: 0.65]",
+    help="How far the images may grow for narrower intervals, which decode faster. [default: 0.5]",
 )
 def command(
     source: str,
@@ -53,8 +53,8 @@ def command(
     SOURCE is a folder of class folders, other shards, or an array of images (.npy) with its --labels. The
     encoded bytes stay as they are (an array's images become PGM or PPM), the shards are shuffled, and ids,
     labels and splits are those of SOURCE. Called again, it goes on where it was stopped. With --restart,
-    JPEGs are coded anew with the same coefficients, and so the same pixels, about as many bytes, and restart
-    markers; what cannot be, stays as it is, and is counted.
+    JPEGs are coded anew with the same coefficients, and so the same pixels, about as many bytes (progressive
+    ones take more, as baseline JPEGs), and restart markers; what cannot be, stays as it is, and is counted.
     """
     from throughput.cli.progress import progress_bar
     from throughput.errors import OptionError
@@ -87,6 +87,17 @@ def command(
     )
     if restart:
         before, after = opened.encoded_bytes(), open_source(out).encoded_bytes()
-        click.echo(f"images of {before} bytes take {after} now ({100 * (after / before - 1):+.2f} %)")
+        click.echo(f"images of {before} bytes take {after} now ({_change(before, after)})")
+        if packed.progressive_bytes:
+            converted = _change(packed.progressive_bytes, packed.converted_bytes)
+            others = _change(before - packed.progressive_bytes, after - packed.converted_bytes)
+            click.echo(
+                f"progressive ones of {packed.progressive_bytes} bytes take {packed.converted_bytes} "
+                f"as baseline ({converted}), the others {others}"
+            )
     for kind, count in sorted(packed.kinds.items(), key=lambda one: (one[0] not in TRANSCODED, one[0])):
         click.echo(f"{count} {kind}: {'restart intervals' if kind in TRANSCODED else 'left as they are'}")
+
+
+def _change(before_bytes: int, after_bytes: int) -> str:
+    return f"{100 * (after_bytes / before_bytes - 1) if before_bytes else 0:+.2f} %"

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 Untouched = Literal[
-    "not a JPEG", "damaged", "arithmetic-coded", "12-bit", "CMYK", "lossless or hierarchical", "unusual"
+    "not a JPEG",
+    "damaged",
+    "arithmetic-coded",
+    "12-bit",
+    "CMYK",
+    "lossless or hierarchical",
+    "data behind the image",
+    "would grow too much",
+    "unusual",
 ]
 
 

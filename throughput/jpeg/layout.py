@@ -5,7 +5,7 @@ ITU-T T.81, A.1 and A.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ INTERVAL_PIXELS = 48
 MOST_PIXELS = 2 * 89_478_485
 """Larger images are left alone: Pillow refuses them as decompression bombs (twice its MAX_IMAGE_PIXELS)."""
 _MOST_BLOCKS = 10  # in an MCU (B.2.3)
+_LONGEST_INTERVAL = 0xFFFF  # in MCUs (B.2.4.4)
 
 
 class Component(NamedTuple):
@@ -71,15 +72,19 @@ def layout_of(height: int, width: int, components: tuple[Component, ...]) -> Lay
     )
 
 
-def restart_interval(layout: Layout, most_intervals: int) -> int:
-    """MCUs between restarts: the least divisor of a row that gives intervals of INTERVAL_PIXELS at least.
+def restart_intervals(layout: Layout, least_pixels: int = INTERVAL_PIXELS) -> Iterator[int]:
+    """MCUs between restarts by which regions can be cut, from the narrowest interval to the longest.
 
-    A larger divisor where that would make more than ``most_intervals`` of them; the whole row if need be.
+    Divisors of a row that make intervals of ``least_pixels`` at least, the whole row, and 2, 4, 8 ... rows.
     """
-    for mcus in range(_ceiling(INTERVAL_PIXELS, layout.mcu_width), layout.columns):
-        if layout.columns % mcus == 0 and layout.rows * layout.columns // mcus <= most_intervals:
-            return mcus
-    return layout.columns
+    for mcus in range(_ceiling(least_pixels, layout.mcu_width), layout.columns):
+        if layout.columns % mcus == 0:
+            yield mcus
+    yield layout.columns
+    rows = 2
+    while rows < layout.rows and rows * layout.columns <= _LONGEST_INTERVAL:
+        yield rows * layout.columns
+        rows *= 2
 
 
 def interleaved_order(layout: Layout, scanned: Iterable[int] | None = None) -> NDArray[np.int32]:

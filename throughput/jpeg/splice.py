@@ -88,9 +88,12 @@ def _cut(data, kept, known_height, known_width, top, left, height, width, out):
     if known_height >= 0 and (image_height != known_height or image_width != known_width):
         return BAD_INDEX, 0, 0, 0, 0, 0
     columns = (image_width + mcu_width - 1) // mcu_width
+    if interval > columns and interval % columns == 0:  # several rows are cut as one of taller MCUs
+        mcu_height *= interval // columns
+        interval = columns
     rows = (image_height + mcu_height - 1) // mcu_height
     if interval == 0 or columns % interval != 0:
-        return NOT_ADDRESSABLE, 0, 0, 0, 0, 0
+        return (BAD_INDEX if len(kept) > 1 else NOT_ADDRESSABLE), 0, 0, 0, 0, 0
     across = columns // interval
     step = interval * mcu_width
     first_column = max(0, left - margin_x) // step
@@ -104,24 +107,20 @@ def _cut(data, kept, known_height, known_width, top, left, height, width, out):
     if margin_x and first_column > 0 and shown <= 2 * margin_x:
         first_column -= 1
     taken = (last_column - first_column) * (last_row - first_row)
-    if taken == across * rows:
-        return WHOLE, 0, 0, 0, 0, 0
     lengths = np.empty(across * rows, np.uint16)
     if len(kept) == 0:
+        if taken == across * rows:  # not looked for: decoders cope with more than can be cut
+            return WHOLE, 0, 0, 0, 0, 0
         status = _find(data, place, lengths)
-        if status != SPLICED:
-            return status, 0, 0, 0, 0, 0
     elif len(kept) != across * rows:
-        return BAD_INDEX, 0, 0, 0, 0, 0
+        status = BAD_INDEX
     else:
         lengths[:] = kept
-    coded_bytes = 2 * (across * rows - 1)
-    for index in range(across * rows):
-        coded_bytes += np.int64(lengths[index])
-    if place + coded_bytes + 2 > len(data):
-        return TRUNCATED, 0, 0, 0, 0, 0
-    if data[place + coded_bytes] != 0xFF or data[place + coded_bytes + 1] != 0xD9:
-        return (BAD_INDEX if len(kept) else BAD_MARKER), 0, 0, 0, 0, 0
+        status = _check(data, place, lengths)
+    if status != SPLICED:
+        return status, 0, 0, 0, 0, 0
+    if taken == across * rows:
+        return WHOLE, 0, 0, 0, 0, 0
     region_height = min(last_row * mcu_height, image_height) - first_row * mcu_height
     region_width = min(last_column * step, image_width) - first_column * step
     out[frame] = region_height >> 8
@@ -141,9 +140,6 @@ def _cut(data, kept, known_height, known_width, top, left, height, width, out):
         shift = end - begin
         for column in range(first_column, last_column):
             place += np.int64(lengths[index])
-            # The marker behind each interval: an index of another file has it elsewhere.
-            if index + 1 < across * rows and (data[place] != 0xFF or data[place + 1] != 0xD0 + (index & 7)):
-                return (BAD_INDEX if len(kept) else BAD_MARKER), 0, 0, 0, 0, 0
             if column + 1 < last_column:
                 place += 2
             index += 1
@@ -224,14 +220,25 @@ def _copy_header(data, out):
                 return unfit
             if components == 3:
                 widest, tallest = np.int64(data[place + 11]) >> 4, np.int64(data[place + 11]) & 15
-                known = (widest == 1 or widest == 2 or widest == 4) and (tallest == 1 or tallest == 2)
-                # The layouts that decoders take: 4:4:4, 4:2:2, 4:4:0, 4:2:0 and 4:1:1.
-                if not known or widest * tallest > 4 or data[place + 14] != 0x11 or data[place + 17] != 0x11:
+                chroma = np.int64(data[place + 14])
+                narrow, low = chroma >> 4, chroma & 15
+                if chroma != data[place + 17] or narrow == 0 or low == 0:
+                    return unfit
+                across, down = widest // narrow, tallest // low
+                known = (across == 1 or across == 2 or across == 4) and (down == 1 or down == 2)
+                # The layouts that decoders take: 4:4:4, 4:2:2, 4:4:0, 4:2:0 and 4:1:1, whatever the factors
+                # that say so, of which an MCU may hold 10 blocks (B.2.3).
+                if not known or across * down > 4 or across * narrow != widest or down * low != tallest:
+                    return unfit
+                if widest * tallest + 2 * narrow * low > 10:
+                    return unfit
+                # TurboJPEG takes these of the unusual factors for a subsampled layout.
+                if chroma != 0x11 and across * down > 1 and (widest != 2 or tallest != 2):
                     return unfit
                 mcu_height, mcu_width = 8 * tallest, 8 * widest
                 # One chroma sample beyond the edge, as many pixels as it covers.
-                margin_y = tallest if tallest > 1 else 0
-                margin_x = widest if widest > 1 else 0
+                margin_y = down if down > 1 else 0
+                margin_x = across if across > 1 else 0
             frame = end + 5
         elif 0xC2 <= marker <= 0xCF and marker != 0xC4:
             return unfit
@@ -279,6 +286,20 @@ def _kept_length(data, place, marker, length):
         if data[place + 4 + index] != name[index]:
             return 0
     return 16 if marker == 0xE0 else 14
+
+
+@kernel
+def _check(data, place, lengths):
+    """Whether the markers and the end stand where the ``lengths`` of intervals from ``place`` on say."""
+    for index in range(len(lengths)):
+        place += np.int64(lengths[index])
+        if place + 2 > len(data):
+            return TRUNCATED
+        marker = 0xD9 if index + 1 == len(lengths) else 0xD0 + (index & 7)
+        if data[place] != 0xFF or data[place + 1] != marker:
+            return BAD_INDEX
+        place += 2
+    return SPLICED
 
 
 @kernel

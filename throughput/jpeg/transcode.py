@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from throughput.jpeg.errors import Unfit, Untouched
 from throughput.jpeg.huffman import HuffmanTable, assign_codes, best_table, decoders
-from throughput.jpeg.layout import Layout, interleaved_order, layout_of, restart_interval
+from throughput.jpeg.layout import INTERVAL_PIXELS, Layout, interleaved_order, layout_of, restart_intervals
 from throughput.jpeg.parse import DHT, DRI, EOI, SOI, SOS, Headers, Scan, ScanComponent, begin, read_on
 from throughput.jpeg.scans import coefficients_of_scans, kinds_of_scan
 from throughput.jpeg.tokens import (
@@ -31,10 +31,8 @@ Kind = Literal["baseline", "progressive"] | Untouched
 _MOST_BLOCKS_A_BYTE = 16
 """Every block takes a bit at least; some only fill up the last MCU. What promises more is not allocated."""
 _BASELINE, _EXTENDED = 0xC0, 0xC1
-_INTERVAL_BYTES = 3.0
-"""What an interval costs: its marker, half a byte of filling, and DC values that no neighbour predicts."""
-_HEAD_BYTES = 250
-"""About the bytes of a frame header, a scan header and Huffman tables."""
+_MOST_PADDING_BYTES = 64
+"""What may lie behind the end of the image, beside zeros, and be left out: more is an image or a film."""
 
 
 class Transcoded(NamedTuple):
@@ -54,20 +52,22 @@ class Transcoded(NamedTuple):
     interval_bytes: NDArray[np.uint32]
 
 
-def transcode(data: bytes, growth: float) -> Transcoded:
-    """Give a JPEG restart intervals that divide its rows of MCUs, without any loss.
+def transcode(data: bytes, growth: float, interval_pixels: int = INTERVAL_PIXELS) -> Transcoded:
+    """Give a JPEG restart intervals by which regions of it can be cut, without any loss.
 
-    The intervals are about 48 pixels wide, or wider where the file would grow by more than the share
-    ``growth`` of its bytes; a whole row is the widest.
+    The intervals divide the rows of MCUs and are ``interval_pixels`` wide, or little more. They are wider, or
+    several rows long, where the file would grow by more than the share ``growth`` of its bytes; where none
+    keeps it within that, it stays as it is. A progressive file is larger as a baseline one in any case: its
+    growth counts from what it takes as such without intervals.
 
     Sequential and progressive Huffman-coded JPEGs of one or three 8-bit components become one baseline
-    scan of all components, with optimised tables; APPn and COM segments stay, bytes behind the end of the
-    image do not. Everything else comes back as it was. Runs without the GIL for most of its time.
+    scan of all components, with optimised tables; APPn and COM segments stay, padding behind the end of the
+    image does not. Everything else comes back as it was. Runs without the GIL for most of its time.
     """
     headers: Headers | None = None
     try:
         headers = begin(data)
-        return _transcode(data, headers, growth)
+        return _transcode(data, headers, growth, interval_pixels)
     except Unfit as unfit:
         height, width = (headers.height, headers.width) if headers else (0, 0)
         return Transcoded(data, unfit.kind, str(unfit), height, width, 0, np.empty(0, np.uint32))
@@ -85,7 +85,7 @@ class _Tokens(NamedTuple):
     ac_counts: NDArray[np.int64]
 
 
-def _transcode(data: bytes, headers: Headers, growth: float) -> Transcoded:
+def _transcode(data: bytes, headers: Headers, growth: float, interval_pixels: int) -> Transcoded:
     layout = layout_of(headers.height, headers.width, headers.components)
     if layout.blocks > _MOST_BLOCKS_A_BYTE * len(data) + 64:
         raise Unfit("damaged", "too few bytes for its size in pixels")
@@ -94,7 +94,29 @@ def _transcode(data: bytes, headers: Headers, growth: float) -> Transcoded:
         image = _image_of_scan(data, headers, headers.scan, layout)
     else:
         image = _image_of_scans(data, headers, layout)
-    return _write(headers, layout, image, round(len(data) * (1 + growth)))
+    _require_nothing_behind(data, headers.place)
+    ac = _coding(image.ac_counts, len(headers.components), 15)
+    before_bytes = len(data)
+    if headers.progressive:
+        whole = _planned(headers, layout, image, layout.rows * layout.columns, ac)
+        before_bytes = len(_write(headers, layout, image, whole, ac).data)
+    most_bytes = int(before_bytes * (1 + growth))
+    # Most of the zeros that are stuffed behind 0xFF come again: what is too long with them is not tried.
+    stuffed_bytes = 3 * data.count(b"\xff\0") // 4
+    for interval in restart_intervals(layout, interval_pixels):
+        plan = _planned(headers, layout, image, interval, ac)
+        if plan.least_bytes + stuffed_bytes <= most_bytes:
+            made = _write(headers, layout, image, plan, ac)
+            if len(made.data) <= most_bytes:
+                return made
+    raise Unfit("would grow too much", f"restart intervals would add more than {100 * growth:g} %")
+
+
+def _require_nothing_behind(data: bytes, end: int) -> None:
+    """Raise Unfit for what would be lost behind the image: a gain map, a second view, a film."""
+    rest = data[end:].strip(b"\0")
+    if len(rest) > _MOST_PADDING_BYTES or rest.startswith(bytes((0xFF, SOI))):
+        raise Unfit("data behind the image", f"{len(data) - end} bytes behind the end of the image")
 
 
 def _image_of_scan(data: bytes, headers: Headers, scan: Scan, layout: Layout) -> _Tokens:
@@ -153,27 +175,39 @@ class _Coding(NamedTuple):
     bits: int
 
 
-def _write(headers: Headers, layout: Layout, image: _Tokens, most_bytes: int) -> Transcoded:
-    """The file anew, with the narrowest intervals that keep it within ``most_bytes``, or one for each row."""
-    ac = _coding(image.ac_counts, len(headers.components), 15)
-    kept_bytes = sum(len(segment) for segment in headers.kept)
-    rows_bytes = _HEAD_BYTES + kept_bytes + (ac.bits + _dc_coding(headers, image, layout.columns).bits) // 8
-    # One byte in 256 is 0xFF and has a zero stuffed behind it.
-    room_bytes = most_bytes - rows_bytes - rows_bytes // 256
-    interval = restart_interval(layout, int(room_bytes / _INTERVAL_BYTES))
+class _Plan(NamedTuple):
+    """A file with ``interval`` MCUs between restarts. head: all before the entropy-coded data.
+
+    least_bytes: its size, but for zeros stuffed behind 0xFF and the filling of the last bytes of intervals.
+    """
+
+    interval: int
+    intervals: int
+    head: bytes
+    dc: _Coding
+    least_bytes: int
+
+
+def _planned(headers: Headers, layout: Layout, image: _Tokens, interval: int, ac: _Coding) -> _Plan:
     dc = _dc_coding(headers, image, interval)
-    mcus = layout.rows * layout.columns
-    intervals = -(-mcus // interval)
+    intervals = -(-layout.rows * layout.columns // interval)
+    head = _head(headers, interval if intervals > 1 else 0, dc, ac)
+    coded_bytes = -(-(ac.bits + dc.bits) // 8)
+    return _Plan(interval, intervals, head, dc, len(head) + coded_bytes + 2 * intervals)
+
+
+def _write(headers: Headers, layout: Layout, image: _Tokens, plan: _Plan, ac: _Coding) -> Transcoded:
+    dc, intervals = plan.dc, plan.intervals
     # Each byte may be stuffed; each interval is filled up to a whole byte and has a marker.
     out = np.empty(2 * ((ac.bits + dc.bits) // 8 + intervals) + 2 * intervals + 64, np.uint8)
     interval_bytes = np.empty(intervals, np.uint32)
+    mcus = layout.rows * layout.columns
     size = write_tokens(
-        image.means, image.tokens, mcus, interval, image.kinds, dc.codes, ac.codes, out, interval_bytes
+        image.means, image.tokens, mcus, plan.interval, image.kinds, dc.codes, ac.codes, out, interval_bytes
     )
-    head = _head(headers, interval if intervals > 1 else 0, dc, ac)
-    data = b"".join((head, out[:size].data, bytes((0xFF, EOI))))
+    data = b"".join((plan.head, out[:size].data, bytes((0xFF, EOI))))
     kind: Kind = "progressive" if headers.progressive else "baseline"
-    return Transcoded(data, kind, "", headers.height, headers.width, len(head), interval_bytes)
+    return Transcoded(data, kind, "", headers.height, headers.width, len(plan.head), interval_bytes)
 
 
 def _dc_coding(headers: Headers, image: _Tokens, interval: int) -> _Coding:

@@ -87,9 +87,9 @@ def open_arrays(
 ) -> ArraySource:
     """Open an array of images, (N, H, W) or (N, H, W, 1 or 3), uint8 or floating in 0..1, with its labels.
 
-    labels: an array of (N,) whole numbers, classes named by their number; of (N,) strings, names of classes;
-    or of (N,) or (N, K) floats, targets. split_fraction: the share of each class to hold out by seed,
-    HELD_OUT_SHARE by default. Every float is looked at. Raises SourceError naming the first bad sample.
+    labels: an array of (N,) whole numbers from 0 on, classes named by their number; of (N,) strings, names of
+    classes; or of (N,) or (N, K) floats, targets. split_fraction: the share of each class to hold out by
+    seed, HELD_OUT_SHARE by default. Every float is looked at. Raises SourceError naming the first bad sample.
     """
     path = os.path.realpath(images)
     if labels is None:
@@ -219,7 +219,20 @@ def _labels(
         raise SourceError(
             f"{path}[{place}] is {labels[place]}: a class is a whole number from 0 to {MAX_CLASSES - 1}"
         )
+    _require_numbered(path, labels)
     return tuple(str(number) for number in range(int(labels.max()) + 1)), labels.astype(np.int64)
+
+
+def _require_numbered(path: str | Path, labels: NDArray[Any]) -> None:
+    """Raise SourceError for numbers that number no classes: a stray one makes thousands without an image."""
+    classes, place = int(labels.max()) + 1, int(labels.argmax())
+    empty = classes - len(np.unique(labels))
+    said = f"{path}[{place}] is {labels[place]}, and classes are numbered from 0 on"
+    advice = "correct it, or renumber the labels: numpy.unique(labels, return_inverse=True)[1]"
+    if classes > len(labels):
+        raise SourceError(f"{said}: that makes {classes} classes of {len(labels)} images; {advice}")
+    if empty > classes / 2:
+        raise SourceError(f"{said}: {empty} of {classes} would have no image; {advice}")
 
 
 def _header(height: int, width: int, channels: int) -> bytes:

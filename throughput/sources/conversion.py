@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from contextlib import suppress
@@ -80,14 +79,10 @@ def _again(source: Source, folder: Path, growth: float | None, progress: Progres
 
 
 class _ToPack(Source):
-    """A source as shards can hold it: in train and the rest, with one class where it has targets.
-
-    The fingerprint tells the split too: what was packed for one does not go on for another.
-    """
+    """A source as shards can hold it: in train and the rest, with one class where it has targets."""
 
     def __init__(self, source: Source) -> None:
-        split = hashlib.blake2b(parts_of(source).tobytes(), digest_size=8).hexdigest()
-        self.location, self.fingerprint = source.location, f"{source.fingerprint}-{split}"
+        self.location, self.fingerprint = source.location, source.fingerprint
         self.classes: tuple[str, ...] = source.classes or ("",)
         self.labels = source.labels if source.classes else np.zeros(len(source.labels), np.int64)
         self._source = source

@@ -121,7 +121,7 @@ def open_folder(
     absolute = os.path.realpath(root)
     # The place belongs to it: extracted archives can give two data sets the same names, sizes and times.
     digest = hashlib.blake2b(os.fsencode(absolute), digest_size=16)
-    for facts in (paths.blob, paths.ends.tobytes(), sizes.tobytes(), times.tobytes(), validation.tobytes()):
+    for facts in (paths.blob, paths.ends.tobytes(), sizes.tobytes(), times.tobytes()):
         digest.update(facts)
     return FolderSource(
         location, classes, label_array, digest.hexdigest(), absolute, paths, sizes, validation.astype(np.int8)

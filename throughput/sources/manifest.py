@@ -27,6 +27,7 @@ class PackedShard:
     """One shard. name: its path below the manifest's folder. sha256: hex digest of the whole file.
 
     kinds: how many samples were what before they were given restart intervals; empty where none were.
+    progressive_bytes, converted_bytes: of the progressive images, and of the baseline ones that they became.
     """
 
     name: str
@@ -34,14 +35,17 @@ class PackedShard:
     bytes: int
     sha256: str
     kinds: dict[str, int] = field(default_factory=dict)
+    progressive_bytes: int = 0
+    converted_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What was packed.
 
-    source: name of the source's folder or file. fingerprint: the source's.
-    samples: of all shards together. splits: ``named`` where shards lie in ``train/`` and ``val/``.
+    source: name of the source's folder or file. samples: of all shards together.
+    splits: ``named`` where shards lie in ``train/`` and ``val/``.
+    fingerprint: the source's; where the splits are named, with a digest of them.
     samples_per_shard, shard_bytes: the settings of the packing.
     growth: the share by which a JPEG might grow for restart intervals; None where none were made.
     """

@@ -11,24 +11,20 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import tarfile
 import time
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.cache import require_room, whole_file
+from throughput.cache import require_room
 from throughput.contracts import Progress, Source, Split, no_progress
 from throughput.errors import OptionError, RoomError, SourceError
-from throughput.jpeg.header import read_frame
-from throughput.measure.environment import usable_cores
 from throughput.sources.folder import entries
 from throughput.sources.manifest import (
     MANIFEST,
@@ -38,24 +34,19 @@ from throughput.sources.manifest import (
     read_manifest,
     write_manifest,
 )
-from throughput.sources.names import image_extension
-from throughput.sources.shard_index import SampleRecord, open_shard_index, write_shard_index
-from throughput.sources.splits import seeded_validation
-from throughput.sources.tar import BLOCK_BYTES, padded
-from throughput.threads import in_threads
+from throughput.sources.shard_index import open_shard_index, write_shard_index
+from throughput.sources.shard_writer import write_shard
+from throughput.sources.splits import parts_of, seeded_validation
+from throughput.sources.tar import BLOCK_BYTES
 
 DEFAULT_SHARD_BYTES = 10**9
-MOST_GROWTH = 0.0065
-"""Share of its bytes by which a JPEG may grow for narrower restart intervals, by default."""
+MOST_GROWTH = 0.005
+"""Share of their bytes by which the images may grow for narrower restart intervals, by default."""
 TRANSCODED = ("baseline", "progressive")
 """Kinds of images that are given restart intervals; all others are left as they are."""
 _MAX_SAMPLES_PER_SHARD = 10_000
 _SHARDS_TO_READ_AT_ONCE = 16
 _ORDER_SEED = 20_260_102
-_READERS = 4
-"""Threads that read images ahead of the writing: a disk or network answers several at once sooner."""
-_TOLD_EVERY = 64  # samples
-_END = bytes(2 * BLOCK_BYTES)
 
 
 @dataclass(frozen=True)
@@ -63,6 +54,7 @@ class Packed:
     """What a packing wrote or found done: seconds it took, bytes of all shards, shards and samples.
 
     kinds: samples by what they were before they were given restart intervals; empty where none were.
+    progressive_bytes, converted_bytes: of the progressive images, and of what they became.
     """
 
     seconds: float
@@ -70,10 +62,8 @@ class Packed:
     shards: int
     samples: int
     kinds: dict[str, int]
-
-
-_Sample = tuple[bytes, str, SampleRecord]
-"""Bytes to be written, what they were before (empty: they were left alone), and what the index keeps."""
+    progressive_bytes: int = 0
+    converted_bytes: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +86,9 @@ def pack(
     """Write every sample of ``source`` to tar shards in ``out``, with a manifest.
 
     With ``growth``, JPEGs are losslessly given restart intervals, so that regions of them can be decoded
-    by themselves; narrower intervals may cost that share of a file's bytes.
+    by themselves. Narrower intervals decode faster and cost bytes: all images together grow by no more than
+    that share. Progressive ones are not among them: they become baseline JPEGs, which are larger by some
+    per cent and decode in far less time.
 
     The samples are shuffled by a fixed seed over all shards of a split, because shards of one class each
     train badly. Shards lie in ``train/`` and ``val/`` where the splits are the source's own.
@@ -121,7 +113,7 @@ def pack(
     seeded = np.array_equal(source.ids("val"), np.flatnonzero(seeded_validation(source.labels)))
     manifest = Manifest(
         source=Path(source.location).resolve().name,
-        fingerprint=source.fingerprint,
+        fingerprint=source.fingerprint if seeded else f"{source.fingerprint}-{_split_digest(source)}",
         samples=len(source.labels),
         classes=source.classes,
         splits="seeded" if seeded else "named",
@@ -139,12 +131,24 @@ def pack(
             shards = _write_all(source, out, manifest, progress)
     except OSError as error:
         raise RoomError(f"cannot write to {out}: {error.strerror}; choose another folder") from error
-    total_bytes = sum(shard.bytes for shard in shards)
     kinds: Counter[str] = Counter()
     for shard in shards:
         kinds.update(shard.kinds)
     seconds = time.perf_counter() - started
-    return Packed(seconds, total_bytes, len(shards), manifest.samples, dict(kinds))
+    return Packed(
+        seconds,
+        sum(shard.bytes for shard in shards),
+        len(shards),
+        manifest.samples,
+        dict(kinds),
+        sum(shard.progressive_bytes for shard in shards),
+        sum(shard.converted_bytes for shard in shards),
+    )
+
+
+def _split_digest(source: Source) -> str:
+    """Of which sample goes where: shards of one split are of no use for another."""
+    return hashlib.blake2b(parts_of(source).tobytes(), digest_size=8).hexdigest()
 
 
 @contextmanager
@@ -173,10 +177,8 @@ def _write_all(source: Source, out: Path, manifest: Manifest, progress: Progress
     for plan in plans:
         if not _is_intact(out / plan.name, recorded.get(plan.name)):
             (out / plan.name).parent.mkdir(exist_ok=True)
-            with whole_file(out / plan.name) as file:
-                shard, records = _write_shard(
-                    file, plan, source, manifest.growth, before=done_samples, progress=progress
-                )
+            told = partial(_tell, progress, done_samples, manifest.samples)
+            shard, records = write_shard(out, plan.name, plan.ids, source, manifest.growth, told)
             write_shard_index(out / plan.name, records)
             recorded[plan.name] = shard
             write_manifest(replace(manifest, shards=tuple(recorded.values())), out / UNFINISHED)
@@ -186,6 +188,10 @@ def _write_all(source: Source, out: Path, manifest: Manifest, progress: Progress
     write_manifest(replace(manifest, shards=shards), out / MANIFEST)
     (out / UNFINISHED).unlink()
     return shards
+
+
+def _tell(progress: Progress, before: int, samples: int, done: int) -> None:
+    progress("packing", before + done, samples)
 
 
 def _claim(out: Path, manifest: Manifest) -> dict[str, PackedShard]:
@@ -239,61 +245,6 @@ def _tar_bytes(source: Source, samples: int) -> int:
     """About as many bytes as shards with ``samples`` of the source take: three blocks and padding each."""
     overhead_bytes = 3 * BLOCK_BYTES + BLOCK_BYTES // 2
     return samples * (overhead_bytes + source.encoded_bytes() // max(1, len(source.labels)))
-
-
-def _write_shard(
-    file: IO[bytes], plan: _Plan, source: Source, growth: float | None, *, before: int, progress: Progress
-) -> tuple[PackedShard, list[SampleRecord]]:
-    """Write a shard; progress counts on from the ``before`` samples of the shards before it."""
-    checksum = hashlib.sha256()
-    ids = plan.ids.tolist()
-    kinds: Counter[str] = Counter()
-    records = []
-    read, threads = _reader(source, growth)
-    with closing(in_threads(read, ids, threads)) as images:
-        for done, (sample_id, (image, kind, record)) in enumerate(zip(ids, images, strict=True), start=1):
-            label = b"%d" % source.labels[sample_id]
-            for data in (
-                _member(f"{sample_id:09d}.{image_extension(image)}", image),
-                _member(f"{sample_id:09d}.cls", label),
-            ):
-                checksum.update(data)
-                file.write(data)
-            kinds.update([kind] if kind else [])
-            records.append(record)
-            if done % _TOLD_EVERY == 0 or done == len(ids):
-                progress("packing", before + done, len(source.labels))
-    checksum.update(_END)
-    file.write(_END)
-    shard = PackedShard(plan.name, len(plan.ids), file.tell(), checksum.hexdigest(), dict(kinds))
-    return shard, records
-
-
-def _reader(source: Source, growth: float | None) -> tuple[Callable[[int], _Sample], int]:
-    """What makes a sample ready to be written, and in how many threads."""
-    if growth is None:
-        return lambda sample_id: _as_it_is(source.read(sample_id)), _READERS
-    from throughput.jpeg.transcode import transcode
-
-    def transcoded(sample_id: int) -> _Sample:
-        found = transcode(source.read(sample_id), growth)
-        record = SampleRecord(zlib.crc32(found.data), found.height, found.width, found.interval_bytes)
-        return found.data, found.kind, record
-
-    return transcoded, max(_READERS, usable_cores())
-
-
-def _as_it_is(data: bytes) -> _Sample:
-    frame = read_frame(data)
-    height, width = (frame.height, frame.width) if frame else (0, 0)
-    return data, "", SampleRecord(zlib.crc32(data), height, width)
-
-
-def _member(name: str, data: bytes) -> bytes:
-    """A header and data, padded to whole blocks."""
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    return b"".join((info.tobuf(tarfile.USTAR_FORMAT), data, bytes(padded(len(data)) - len(data))))
 
 
 def _is_intact(path: Path, shard: PackedShard | None) -> bool:

@@ -8,9 +8,9 @@ format, version 1.0). Other readers of the shards need neither.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,11 @@ _RECORD = np.dtype(
     ]
 )
 _LONGEST_INTERVAL = 0xFFFF
+_NO_INTERVALS = np.empty(0, np.uint16)
+_NO_INTERVALS.flags.writeable = False
 
 
-@dataclass(frozen=True, eq=False)
-class SampleRecord:
+class SampleRecord(NamedTuple):
     """checksum: CRC-32 (ITU-T V.42) of the encoded image. height, width: pixels; 0 where it is no plain JPEG.
 
     interval_bytes: each restart interval's bytes without the marker behind it, 1-D; empty where there are
@@ -41,7 +42,7 @@ class SampleRecord:
     checksum: int
     height: int
     width: int
-    interval_bytes: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.uint16))
+    interval_bytes: NDArray[Any] = _NO_INTERVALS
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,43 @@ class ShardIndexFile:
         """The record of the sample at a place in the shard."""
         checksum, height, width, first, count = self.records[place].item()
         return SampleRecord(checksum, height, width, self.interval_bytes[first : first + count])
+
+
+@dataclass(frozen=True, eq=False)
+class SampleIndex:
+    """What is kept about the samples of a set of shards, to be looked up for many of them at once.
+
+    records: (N,), by id. shard_of: (N,). interval_bytes: each shard's; None where it has no index.
+    """
+
+    records: NDArray[np.void]
+    shard_of: NDArray[np.int32]
+    interval_bytes: tuple[NDArray[np.uint16] | None, ...]
+
+    def look_up(self, ids: NDArray[np.int64]) -> list[SampleRecord | None]:
+        """What is kept about each of some samples."""
+        found: list[SampleRecord | None] = []
+        for shard, record in zip(self.shard_of[ids].tolist(), self.records[ids].tolist(), strict=True):
+            checksum, height, width, first, count = record
+            lengths = self.interval_bytes[shard]
+            if lengths is None:
+                found.append(None)
+            else:
+                found.append(SampleRecord(checksum, height, width, lengths[first : first + count]))
+        return found
+
+
+def join_indexes(
+    indexes: Sequence[ShardIndexFile | None], ids: Sequence[NDArray[np.int64]], shard_of: NDArray[np.int32]
+) -> SampleIndex:
+    """The indexes of shards as one. ids: of each shard's samples, in the order of the shard."""
+    records = np.zeros(len(shard_of), _RECORD)
+    for index, shard_ids in zip(indexes, ids, strict=True):
+        if index is not None:
+            records[shard_ids] = index.records
+    return SampleIndex(
+        records, shard_of, tuple(None if index is None else index.interval_bytes for index in indexes)
+    )
 
 
 def write_shard_index(shard: Path, records: Sequence[SampleRecord]) -> None:
@@ -101,6 +139,11 @@ def open_shard_index(shard: str, samples: int) -> ShardIndexFile | None:
         )
     lengths.flags.writeable = False  # kernels are compiled once, for arrays that are only read
     return ShardIndexFile(records, lengths)
+
+
+def has_index(shard: str) -> bool:
+    """Whether the files of an index lie beside a shard."""
+    return all(path.is_file() for path in _paths(Path(shard)))
 
 
 def _paths(shard: Path) -> tuple[Path, Path]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import resource
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +20,17 @@ from throughput.sources.index import ShardIndex, shard_index, shards_fingerprint
 from throughput.sources.manifest import Manifest, is_validation, manifest_above
 from throughput.sources.names import Names
 from throughput.sources.scan import key_of
-from throughput.sources.shard_index import SampleRecord, ShardIndexFile, open_shard_index
+from throughput.sources.shard_index import (
+    SampleIndex,
+    SampleRecord,
+    ShardIndexFile,
+    join_indexes,
+    open_shard_index,
+)
 from throughput.sources.splits import checked_parts, seeded_validation, split_ids
 
-OPEN_SHARDS = 64
-"""Shards that a process keeps open, far below the usual limit of 1,024 files."""
+_FEWEST_OPEN, _MOST_OPEN = 64, 1024
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,33 +92,81 @@ class ShardSource(Source):
         """The sample's WebDataset key: unique in its shard."""
         return key_of(self.members[sample_id])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is derived: it is read again where it is needed, and may be large."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def read(self, sample_id: int) -> bytes:
         """The encoded image. Raises SampleError naming the shard, the member and its byte offset."""
-        size, offset = int(self.sizes[sample_id]), int(self.offsets[sample_id])
+        data = self._read(sample_id, os.pread)
+        self._require_whole(sample_id, len(data))
+        return data
+
+    def read_into(self, sample_id: int, room: Callable[[int], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """The encoded image in what ``room`` gives. Raises SampleError as ``read`` does.
+
+        Read, not mapped: a shard that is cut while it is mapped ends the process without a word (SIGBUS),
+        pages that are mapped cannot be evicted for a cold pass, and each of Python's maps holds a descriptor.
+        """
+        data = room(int(self.sizes[sample_id]))
+        found = self._read(sample_id, lambda shard, _, offset: os.preadv(shard, [data.data], offset))
+        self._require_whole(sample_id, found)
+        data.flags.writeable = False
+        return data
+
+    def _read(self, sample_id: int, read: Callable[[int, int, int], Found]) -> Found:
+        """What ``read`` finds, given the descriptor of the sample's shard, its size and its offset."""
         try:
             shard = _open(self.shards[self.shard_of[sample_id]], self.fingerprint)
-            data = os.pread(shard.descriptor, size, offset)
+            return read(shard.descriptor, int(self.sizes[sample_id]), int(self.offsets[sample_id]))
         except OSError as error:
             raise SampleError(self.describe(sample_id), f"cannot be read: {error.strerror}") from error
-        if len(data) < size:
+
+    def _require_whole(self, sample_id: int, found_bytes: int) -> None:
+        if found_bytes < self.sizes[sample_id]:
             raise SampleError(
                 self.describe(sample_id),
-                f"the shard ends after {len(data)} of {size} bytes; it changed since it was scanned",
+                f"the shard ends after {found_bytes} of {self.sizes[sample_id]} bytes; "
+                f"it changed since it was scanned",
             )
-        return data
 
     def kept(self, sample_id: int) -> SampleRecord | None:
         """What the index beside the shard has about a sample; None where there is no index.
 
-        Raises SourceError where it does not fit.
+        Raises SampleError where it does not fit.
         """
         if not self.indexed:
             return None
-        shard = int(self.shard_of[sample_id])
-        _, starts = self._file_order
-        samples = int(starts[shard + 1] - starts[shard])
-        index = _index(self.shards[shard], samples, self.fingerprint)
+        index = self._index_beside(int(self.shard_of[sample_id]), sample_id)
         return None if index is None else index.record(int(self._place[sample_id]))
+
+    def kept_of(self, ids: NDArray[np.int64]) -> list[SampleRecord | None]:
+        """The same about each of some samples; the first call reads the indexes of all shards."""
+        return self._index.look_up(ids) if self.indexed else [None] * len(ids)
+
+    @cached_property
+    def _index(self) -> SampleIndex:
+        ids = [self.shard_ids(shard) for shard in range(len(self.shards))]
+        indexes = [
+            # A shard without a sample has nothing to be looked up.
+            self._index_beside(shard, int(of_shard[0])) if len(of_shard) else None
+            for shard, of_shard in enumerate(ids)
+        ]
+        return join_indexes(indexes, ids, self.shard_of)
+
+    def _index_beside(self, shard: int, sample_id: int) -> ShardIndexFile | None:
+        """The index of a shard. Raises SampleError, naming a sample of it, where it does not fit."""
+        try:
+            return _index_file(self.shards[shard], len(self.shard_ids(shard)), self.fingerprint)
+        except SourceError as error:
+            raise SampleError(self.describe(sample_id), str(error)) from error
+
+    def advise(self, sample_id: int) -> None:
+        """Have the kernel read a sample ahead (posix_fadvise(2)); whoever reads it hears of what is wrong."""
+        size, offset = int(self.sizes[sample_id]), int(self.offsets[sample_id])
+        with suppress(OSError):
+            shard = _open(self.shards[self.shard_of[sample_id]], self.fingerprint)
+            os.posix_fadvise(shard.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
 
     def describe(self, sample_id: int) -> str:
         """The shard, the member and the byte where its data begins."""
@@ -138,14 +195,22 @@ class _OpenShard:
             os.close(self.descriptor)
 
 
-@lru_cache(maxsize=OPEN_SHARDS)
+def _open_shards() -> int:
+    """How many shards a process keeps open: a quarter of the files that it may, within reason."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return _MOST_OPEN
+    return min(max(most // 4, _FEWEST_OPEN), _MOST_OPEN)
+
+
+@lru_cache(maxsize=_open_shards())
 def _open(path: str, fingerprint: str) -> _OpenShard:  # noqa: ARG001 - a shard that changed is opened anew
     """An open shard of this process. A fork inherits it, which is safe: pread has no position to share."""
     return _OpenShard(path)
 
 
 @cache
-def _index(path: str, samples: int, fingerprint: str) -> ShardIndexFile | None:  # noqa: ARG001 - an index that changed is read anew
+def _index_file(path: str, samples: int, fingerprint: str) -> ShardIndexFile | None:  # noqa: ARG001 - an index that changed is read anew
     return open_shard_index(path, samples)
 
 
@@ -169,9 +234,18 @@ def open_shards(
         validation = seeded_validation(index.labels, split_fraction)
     else:
         validation = index.shard_of >= validation_from
-    return _source(
+    source = _source(
         location, (*shards,), fingerprint, index=index, classes=_classes(index, shards), validation=validation
     )
+    return _as_packed(source)
+
+
+def _as_packed(source: ShardSource) -> ShardSource:
+    """With restart intervals and an index, where the manifests above say so of every folder of shards."""
+    of_folders = {shard.parent: shard for shard in source.files()}
+    manifests = [manifest_above(shard) for shard in of_folders.values()]
+    growths = [one.growth for one in manifests if one is not None and one.growth is not None]
+    return replace(source, growth=max(growths), indexed=True) if len(growths) == len(manifests) else source
 
 
 def open_packed(
