@@ -81,6 +81,8 @@ def _certified(row: Row) -> Iterator[str]:
     elif certificate.comparable:
         made = "by an earlier run" if certificate.cached else f"in {certificate.seconds:.1f} s"
         yield f"certified to do the same work: {len(certificate.checks)} checks, {made}"
+        if certificate.reason is not None:
+            yield f"not looked at: {certificate.reason}"
     else:
         for check in certificate.failed:
             yield f"NOT COMPARABLE: {check.name}: {check.words}"
@@ -91,6 +93,8 @@ def _certified(row: Row) -> Iterator[str]:
 def _counted(row: Row) -> str:
     assert row.ledger is not None
     worst = row.ledger.worst
+    if row.ledger.mislabelled:
+        return f"MISCOUNTED: {row.ledger.mislabelled:,} samples came with another label than their own"
     complete = sum(epoch.complete for epoch in row.ledger.epochs)
     if row.ledger.exact and complete:
         return f"every one of {worst.expected:,} images exactly once in each of {complete} epochs"
@@ -109,7 +113,8 @@ def _cached(cache: CacheEvidence) -> str:
     if cache.mode == "warm":
         return f"warm: {resident}"
     told = (
-        f"cold: {resident}, {cache.bytes_read / 1e6:,.1f} MB read from the device for "
+        f"cold, the start-up of the loader included: {resident}, "
+        f"{cache.bytes_read / 1e6:,.1f} MB read from the device for "
         f"{cache.bytes_delivered / 1e6:,.1f} MB of images delivered in all passes"
     )
     if cache.fetch_stall_fraction is not None:

@@ -76,20 +76,21 @@ def _is_evaluation(row: Row) -> bool:
 
 
 def _rank(row: Row) -> tuple[bool, bool, float]:
-    """Fastest in training first; below them what is not comparable, and last what was not measured."""
+    """Fastest in training first; below them what does other work, and last what was not measured."""
     phase = row.train or row.load or row.model
-    return row.status == "ok", _may_be_compared(row), phase.images_per_second.median if phase else 0.0
-
-
-def _may_be_compared(row: Row) -> bool:
-    return row.certificate is None or row.certificate.comparable is not False
+    return row.status == "ok", row.is_sound, phase.images_per_second.median if phase else 0.0
 
 
 def _name(row: Row) -> str:
-    if row.status != "ok" or row.certificate is None or row.certificate.comparable:
+    """With a stamp below it where the row is not what it seems."""
+    if row.status != "ok":
         return row.loader
-    stamp = "not certified" if row.certificate.comparable is None else "NOT COMPARABLE"
-    return f"{row.loader}\n{stamp}"
+    stamps = []
+    if row.ledger is not None and not row.ledger.exact:
+        stamps.append("MISCOUNTED")
+    if row.certificate is not None and not row.certificate.comparable:
+        stamps.append("not certified" if row.certificate.comparable is None else "NOT COMPARABLE")
+    return "\n".join([row.loader, *stamps])
 
 
 def _cells(row: Row) -> list[str]:

@@ -236,7 +236,7 @@ class TestRounds:
     def test_one_pair_has_no_interval(self):
         (one,) = compare_rounds({"a": {"load": [2.0]}, "b": {"load": [1.0]}})
         assert one == Comparison("b", "a", "load", 0.5, None, None, 1)
-        assert one.words == "not told apart"
+        assert one.words == "no interval"
 
     @pytest.mark.parametrize(
         "rates",

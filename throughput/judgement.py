@@ -155,9 +155,11 @@ class Comparison:
     pairs: int
 
     @property
-    def words(self) -> Literal["faster", "slower", "not told apart"]:
-        if self.low is not None and self.low > 1:
+    def words(self) -> Literal["faster", "slower", "not told apart", "no interval"]:
+        if self.low is None or self.high is None:
+            return "no interval"
+        if self.low > 1:
             return "faster"
-        if self.high is not None and self.high < 1:
+        if self.high < 1:
             return "slower"
         return "not told apart"

@@ -105,9 +105,13 @@ class EpochCount:
 
 @dataclass(frozen=True)
 class LedgerCount:
-    """Every epoch's count. Its summary is the worst epoch, a complete one where there is a choice."""
+    """Every epoch's count. Its summary is the worst epoch, a complete one where there is a choice.
+
+    mislabelled: samples of all epochs that came with another label than their own.
+    """
 
     epochs: tuple[EpochCount, ...]
+    mislabelled: int = 0
 
     @property
     def worst(self) -> EpochCount:
@@ -121,5 +125,5 @@ class LedgerCount:
 
     @property
     def exact(self) -> bool:
-        """True where no epoch, complete or not, shows a fault."""
-        return all(epoch.exact for epoch in self.epochs)
+        """True where no epoch, complete or not, shows a fault, and every label was right."""
+        return not self.mislabelled and all(epoch.exact for epoch in self.epochs)

@@ -98,6 +98,8 @@ class Row:
     gpu_memory_bytes: int | None = None
     energy_joules: float | None = None
     ledger: LedgerCount | None = None
+    held_out_ledger: LedgerCount | None = None
+    """Of the images by which the accuracy was judged."""
     certificate: Certificate | None = None
     verdict: Verdict | None = None
     stages: dict[str, float] = field(default_factory=dict)
@@ -112,6 +114,15 @@ class Row:
     evaluation: Evaluation | None = None
     """The held-out images class by class, after ``throughput train`` and ``throughput evaluate``."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """Measured, counted right, and not known to do other work."""
+        return (
+            self.status == "ok"
+            and (self.certificate is None or self.certificate.comparable is not False)
+            and (self.ledger is None or self.ledger.exact)
+        )
 
     @property
     def share_of_ceiling(self) -> float | None:
@@ -170,6 +181,7 @@ def _row(row: Row) -> dict[str, Any]:
         "gpu_memory_bytes": row.gpu_memory_bytes,
         "energy_joules": row.energy_joules,
         "ledger": _ledger(row.ledger),
+        "held_out_ledger": _ledger(row.held_out_ledger),
         "certificate": None if row.certificate is None else asdict(row.certificate),
         "verdict": None if row.verdict is None else asdict(row.verdict),
         "stages": row.stages,
@@ -224,6 +236,7 @@ def _ledger(ledger: LedgerCount | None) -> dict[str, Any] | None:
         "corrupt": worst.corrupt,
         "unexpected": worst.unexpected,
         "complete": worst.complete,
+        "mislabelled": ledger.mislabelled,
         "exact": ledger.exact,
         "epochs": [vars(epoch) for epoch in ledger.epochs],
     }

@@ -57,7 +57,7 @@ def try_fault(fault: Fault, work: Work, seeds: int) -> int:
 
 def honest() -> Iterator[tuple[str, LoaderFactory, Any]]:
     """The loaders here, and pipelines that draw crops of their own."""
-    for name in ("torchvision", "webdataset", "dali"):
+    for name in ("torchvision", "webdataset", "dali", "roi"):
         factory = load_loader(name)
         yield name, factory, factory.Options()
     yield "torchvision's transforms, workers seeded by torch", PlainTorchvisionFactory(1), None

@@ -45,6 +45,20 @@ def _not_normalised(pixels: torch.Tensor, work: Work) -> torch.Tensor:  # noqa: 
     return pixels.float() / 255
 
 
+def _one_coin_a_batch(pixels: torch.Tensor, work: Work) -> torch.Tensor:  # noqa: ARG001 - a recipe's signature
+    return pixels.flip(3) if int(pixels[0].sum()) & 1 else pixels
+
+
+def _every_other_one_mirrored(pixels: torch.Tensor, work: Work) -> torch.Tensor:  # noqa: ARG001 - as above
+    mirrored = pixels.clone()
+    mirrored[1::2] = pixels[1::2].flip(3)
+    return mirrored
+
+
+def _backwards(ids, source):  # noqa: ARG001 - a recipe's signature
+    return np.sort(ids)[::-1].copy()
+
+
 def _without(ids, source):
     return ids[source.labels[ids] != 3]
 
@@ -159,6 +173,24 @@ FURTHER = (
         related=("train.area", "train.left", "train.top", "train.largest"),
     ),
     _recipe("crops towards a corner", "train.left", "train.top", bias=1.3, related=("train.position",)),
+    _recipe(
+        "one coin for the mirrors of a batch",
+        "train.mirrors",
+        related=("train.flip", "train.epochs"),
+        flip=0.0,
+        finish=_one_coin_a_batch,
+        splits=_TRAIN,
+    ),
+    _recipe(
+        "every other image mirrored",
+        "train.mirrors",
+        related=("train.epochs",),
+        flip=0.0,
+        finish=_every_other_one_mirrored,
+        splits=_TRAIN,
+    ),
+    _recipe("a twentieth of the crops kept from epoch to epoch", "train.epochs", kept_every=20),
+    _recipe("the order of the source backwards", "train.order", splits=_TRAIN, order=_backwards),
     _recipe("always mirrored", "train.flip", flip=1.0),
     _recipe("mirrored upside down", "train.orientation", flip_down=0.5),
     _recipe(

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import simplejpeg
 import torch
 from PIL import Image, ImageOps
 
@@ -33,7 +35,8 @@ class Recipe:
     box: (random stream, width, height) to left, top, width, height. finish: (N, C, S, S) uint8 to what is
     yielded. order: a rank's ids of an epoch, in order. relabel: (ids, labels, classes) to labels.
     stream: (seed, epoch, worker, workers, id) to the seed of a random stream, a new one for each sample where
-    ``per_sample``. swap: (ids) to the ids whose pixels come.
+    ``per_sample``. kept_every: one sample of so many has the same crop in each epoch. swap: (ids) to the ids
+    whose pixels come.
     """
 
     splits: tuple[str, ...] = ("train", "val")
@@ -45,12 +48,14 @@ class Recipe:
     centre: bool = False
     filter: Literal["bilinear", "bicubic", "nearest", "no antialiasing"] = "bilinear"
     turned: bool = False
+    quick_chroma: bool = False
     extra_pixels: int = 0
     shift: int = 0
     finish: Callable[[torch.Tensor, Work], torch.Tensor] = lambda pixels, work: pixels  # noqa: ARG005 - uint8 will do
     order: Callable[[Ids, Source], Ids] = lambda ids, source: ids  # noqa: ARG005 - all of them
     relabel: Callable[[Ids, int], Ids] = lambda labels, classes: labels  # noqa: ARG005 - the true ones
     swap: Callable[[Ids], Ids] = lambda ids: ids
+    kept_every: int | None = None
     keyed: Literal["epoch and worker", "epoch", "worker", "sample"] = "epoch and worker"
     whole_rank: bool = False
 
@@ -100,9 +105,11 @@ class RecipeLoader(Loader):
             stream = streams[number % work.workers]
             pixels = []
             for sample in recipe.swap(part).tolist():
-                if recipe.keyed == "sample":
-                    stream = random.Random(f"{work.seed} {sample}")
-                pixels.append(render(work, recipe, sample, stream))
+                own = recipe.keyed == "sample"
+                if own or (recipe.kept_every is not None and sample % recipe.kept_every == 0):
+                    pixels.append(render(work, recipe, sample, random.Random(f"{work.seed} {sample}")))
+                else:
+                    pixels.append(render(work, recipe, sample, stream))
             images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
             labels = recipe.relabel(work.source.labels[part], len(work.source.classes))
             yield Batch(recipe.finish(images, work), torch.from_numpy(labels), torch.from_numpy(part))
@@ -110,7 +117,9 @@ class RecipeLoader(Loader):
 
 def render(work: Work, recipe: Recipe, sample: int, stream: random.Random) -> np.ndarray[Any, Any]:
     """One image as the recipe makes it, (S, S, C) uint8."""
-    image = decoded(work.source, sample, work.channels, turned=recipe.turned)
+    image = decoded(
+        work.source, sample, work.channels, turned=recipe.turned, quick_chroma=recipe.quick_chroma
+    )
     size = work.image_size + recipe.extra_pixels
     if work.split == "val" or recipe.centre:
         shorter = round(size * 8 / 7)
@@ -165,11 +174,16 @@ def resize(image: Image.Image, size: tuple[int, int], how: str) -> np.ndarray[An
 
 
 @lru_cache(maxsize=8192)
-def _decoded(path: str, channels: int, turned: bool) -> Image.Image:
+def _decoded(path: str, channels: int, turned: bool, quick_chroma: bool) -> Image.Image:
+    if quick_chroma:
+        data = Path(path).read_bytes()
+        return Image.fromarray(simplejpeg.decode_jpeg(data, fastupsample=True))
     with Image.open(path) as image:
         return (ImageOps.exif_transpose(image) if turned else image).convert("RGB" if channels == 3 else "L")
 
 
-def decoded(source: Source, sample: int, channels: int, *, turned: bool) -> Image.Image:
+def decoded(
+    source: Source, sample: int, channels: int, *, turned: bool, quick_chroma: bool = False
+) -> Image.Image:
     """Kept for the next recipe: decoding is what takes the time."""
-    return _decoded(source.describe(sample), channels, turned)
+    return _decoded(source.describe(sample), channels, turned, quick_chroma)

@@ -14,7 +14,7 @@ from PIL import Image
 from recipes import RIGHT, RecipeLoader, RecipeLoaderFactory, normalised
 
 from throughput.certificate import make_certificate
-from throughput.contracts import UNKNOWN_ID, Batch, Loader, LoaderFactory, Requirement, Work
+from throughput.contracts import UNKNOWN_ID, Augmentation, Batch, Loader, LoaderFactory, Requirement, Work
 from throughput.sources import open_source
 
 
@@ -117,6 +117,24 @@ def test_filler_and_a_narrow_dtype_are_no_faults_and_no_random_state_is_touched(
     certificate = make_certificate(Changed(pad), None, replace(work, compute_dtype="bfloat16"), data=False)
     assert certificate.comparable, certificate.failed
     assert torch.rand(1) == expected
+
+
+def test_a_loader_that_normalises_otherwise_in_half_precision_is_caught(work: Work) -> None:
+    def careless(images: torch.Tensor, over: Work) -> torch.Tensor:
+        ready = normalised(images, over)
+        return ready if over.compute_dtype == "float32" else (ready * 1.05).to(torch.bfloat16)
+
+    factory = RecipeLoaderFactory(replace(RIGHT, finish=careless))
+    assert make_certificate(factory, None, work, data=False).comparable
+    assert "val.bfloat16" in failed(factory, replace(work, compute_dtype="bfloat16"))
+
+
+def test_angles_and_noise_too_small_to_be_read_are_told(work: Work) -> None:
+    hardly = replace(work, augmentation=Augmentation(rotation_degrees=1.0, noise=0.005))
+    certificate = make_certificate(RecipeLoaderFactory(), None, hardly, data=False)
+    assert certificate.reason is not None
+    assert "angles of less than 2 degrees" in certificate.reason
+    assert "noise of less than" in certificate.reason
 
 
 def test_grey_work_is_certified_and_told_what_was_not_looked_at(work: Work) -> None:

@@ -47,6 +47,8 @@ ROW = Row(
         ({"certificate": None}, True, False),
         ({"certificate": Certificate(False)}, False, False),
         ({"ledger": LedgerCount((LOST,))}, False, False),
+        ({"ledger": LedgerCount((EXACT,), mislabelled=1)}, False, False),
+        ({"held_out_ledger": LedgerCount((LOST,))}, True, False),
         ({"status": "failed"}, False, False),
         ({"loader": "replay", "ledger": None, "certificate": Certificate(None)}, False, True),
     ],

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 
-from throughput.contracts import UNKNOWN_ID
+from throughput.contracts import UNKNOWN_ID, Batch
 from throughput.errors import LoaderError
+from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
 from throughput.results import EpochCount, LedgerCount
 
@@ -166,3 +168,31 @@ def test_of_ids_of_a_pipeline_s_own_only_repeats_are_found() -> None:
     assert (first.expected, first.unique, first.missing, first.duplicate) == (3, 3, None, 2)
     assert (first.padded, first.unexpected, first.complete) == (1, 0, True)
     assert not second.exact
+
+
+@pytest.mark.parametrize(
+    ("of_source", "delivered", "wrong"),
+    [
+        (np.arange(11), [0, 2, 4, 6, 8, 10], 0),
+        (np.arange(11), [1, 2, 4, 6, 8, 9], 2),
+        (np.arange(11, dtype=np.float32), [0.0, 2.0, 4.0, 6.0, 8.0, 10.5], 1),
+    ],
+)
+def test_labels_that_are_not_their_ids_own_are_counted(
+    of_source: np.ndarray, delivered: list[float], wrong: int
+) -> None:
+    ledger = Ledger(EXPECTED, Labels(of_source))
+    ledger.begin(0)
+    ledger.add_batch(Batch(torch.zeros(6, 3, 4, 4), torch.tensor(delivered), torch.from_numpy(EXPECTED)))
+    ledger.end()
+    count = ledger.count()
+    assert count.epochs[0].exact
+    assert (count.mislabelled, count.exact) == (wrong, wrong == 0)
+
+
+def test_filler_and_ids_that_nobody_knows_have_no_label_to_be_wrong() -> None:
+    ledger = Ledger(EXPECTED, Labels(np.zeros(11, np.int64)))
+    ledger.begin(0)
+    ids = torch.tensor([-1, 99, 2])
+    ledger.add_batch(Batch(torch.zeros(3, 3, 4, 4), torch.tensor([7, 7, 0]), ids))
+    assert ledger.count().mislabelled == 0

@@ -42,3 +42,14 @@ def test_what_does_other_work_is_not_measured(tmp_path: Path, options: dict[str,
     (warning,) = checked.warnings
     assert "not tried" in warning
     assert "labels are off by one" in warning
+
+
+def test_where_nothing_can_be_tried_a_warning_says_so(tmp_path: Path) -> None:
+    work = Work(open_source(write_contract_images(tmp_path / "images")), batch_size=8)
+    plan = Plan("torchvision", work, "cnn_small")
+    row = Row("torchvision", "ok", load=RATE, model=RATE, train=RATE)
+    verdict = Verdict("loader-bound", "slow", 1.0, {}, (Suggestion("think", 200.0, 150.0, 250.0, None),), ())
+    for one in (row, replace(row, verdict=verdict)):
+        results = Results("now", "throughput bench", {}, {"workers": 1}, (one,))
+        (checked,) = check_first_suggestion(results, [plan], Nursery(), lambda _: Certificate(True)).rows
+        assert "no prediction was checked" in checked.warnings[0]

@@ -87,7 +87,7 @@ KNOWN: list[tuple[str, dict[str, Any], dict[str, Any], Bottleneck, str]] = [
         "equal, and taking turns",
         {"load": 1000, "model": 1000, "train": 505, "wait_fraction": 0.5, "cpu_utilisation": 0.2},
         CPU,
-        "balanced",
+        "loader-bound",
         "they take turns",
     ),
     (
@@ -166,6 +166,13 @@ KNOWN: list[tuple[str, dict[str, Any], dict[str, Any], Bottleneck, str]] = [
         CUDA,
         "loader-bound",
         "the loader delivers 900",
+    ),
+    (
+        "a GPU that decodes and trains",
+        {"load": 6000, "model": 3000, "train": 2000, "wait_fraction": 0.02, "decode": "gpu"},
+        CUDA,
+        "loader-bound",
+        "a step takes 1.5 times as long as alone, for the loader decodes on the same GPU",
     ),
     (
         "a GPU whose host is too busy",

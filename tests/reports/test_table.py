@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from throughput.registry import load_report
-from throughput.results import EpochCount, LedgerCount, Pass, Phase, Preparation, Results, Row
+from throughput.results import Certificate, EpochCount, LedgerCount, Pass, Phase, Preparation, Results, Row
 
 WORK = {
     "train_images": 12_345,
@@ -145,6 +145,24 @@ def test_an_epoch_that_was_not_finished_is_not_called_complete() -> None:
 def test_a_miscount_is_told_with_its_numbers(fault: dict[str, int], told: str) -> None:
     faulty = LedgerCount((EXACT, replace(EXACT, epoch=1, **fault)))
     assert f"fast: MISCOUNTED: in epoch 1, of 12,345 images {told}" in rendered(replace(OK, ledger=faulty))
+
+
+def test_what_is_miscounted_stands_below_what_is_not_and_is_stamped() -> None:
+    lost = LedgerCount((replace(EXACT, missing=7),))
+    faster = replace(OK, loader="lossy", train=phase(9_000), ledger=lost)
+    text = rendered(faster, OK)
+    assert text.index("│ fast ") < text.index("│ lossy ")
+    assert "MISCOUNTED" in text.split("└")[0]
+
+
+def test_wrong_labels_are_told() -> None:
+    text = rendered(replace(OK, ledger=LedgerCount((EXACT,), mislabelled=64)))
+    assert "fast: MISCOUNTED: 64 samples came with another label than their own" in text
+
+
+def test_what_a_certificate_did_not_look_at_is_told() -> None:
+    text = rendered(replace(OK, certificate=Certificate(True, reason="grey work: some of it")))
+    assert "fast: not looked at: grey work: some of it" in text
 
 
 def test_a_conversion_is_told_with_its_cost() -> None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 FALSE_ALARM_RATE = 1e-4
 """Of a whole certificate: each of its comparisons may be wrong with probability ALPHA (Bonferroni)."""
 STATISTICAL_CHECKS = 32
-"""5 distributions, 2 x 3 tails of the area, 2 of the aspect, 2 of the flips, 1 of twins, 2 of epochs: 18;
-4 of the angles and 6 of the noise; and 4 in reserve."""
+"""5 distributions, 2 x 3 tails of the area, 2 of the aspect, 3 of the flips, 1 of twins, 2 of epochs: 19;
+4 of the angles and 6 of the noise; and 3 in reserve."""
 ALPHA = FALSE_ALARM_RATE / STATISTICAL_CHECKS
 
 ROOM = 4

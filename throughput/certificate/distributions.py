@@ -47,12 +47,16 @@ def crop_checks(crops: Crops, work: Work) -> list[Check]:
         np.random.default_rng(seed).random(len(crops.ids)) < work.augmentation.flip,
     )
     flip = _check_flip(crops, work.augmentation.flip)
-    epochs = check_epochs(crops, theirs, work.augmentation.flip if flip.ok else None)
+    drawn = [
+        flip,
+        _check_mirrors(crops, work.augmentation.flip if flip.ok else float(crops.mirror.mean())),
+        check_epochs(crops, theirs, work.augmentation.flip if flip.ok else None),
+    ]
     if work.augmentation.crop in ("centre", "none"):
-        return [_check_boxes(crops, theirs, work.channels, slice(0, 4)), flip, epochs]
+        return [_check_boxes(crops, theirs, work.channels, slice(0, 4)), *drawn]
     if work.augmentation.crop == "random":
         size = _check_boxes(crops, theirs, work.channels, slice(2, 4))
-        return [size, *_check_positions(crops, theirs), flip, epochs, check_workers(crops, theirs)]
+        return [size, *_check_positions(crops, theirs), *drawn, check_workers(crops, theirs)]
     return [
         _check_area(crops, theirs),
         _check_smallest(crops, theirs, work.augmentation),
@@ -60,8 +64,7 @@ def crop_checks(crops: Crops, work: Work) -> list[Check]:
         _check_aspect(crops, theirs),
         _check_extreme_aspects(crops, theirs, work.augmentation),
         *_check_positions(crops, theirs),
-        flip,
-        epochs,
+        *drawn,
         check_workers(crops, theirs),
     ]
 
@@ -222,3 +225,21 @@ def _check_flip(crops: Crops, share: float) -> Check:
         mirrored / size,
         (low if mirrored < share * size else high) / size,
     )
+
+
+def _check_mirrors(crops: Crops, share: float) -> Check:
+    """Each crop has a coin of its own: neighbours, in pairs that share none, agree as often as chance says.
+
+    Crops are in the order in which they came, so one coin for a batch, or sides that take turns, show.
+    share: of mirrored crops; the one that came where it is not the one that was asked for, which is told.
+    """
+    pairs = len(crops.mirror) // 2
+    first, second = crops.mirror[: 2 * pairs].reshape(pairs, 2).T
+    agree = int((first == second).sum())
+    low, high = binomial_range(pairs, share**2 + (1 - share) ** 2, ALPHA)
+    words = (
+        f"of {pairs:,} pairs of crops that came one after the other {agree:,} are mirrored both or neither "
+        f"(chance: {low:,} to {high:,})"
+    )
+    limit = high if agree > high else low
+    return Check("train.mirrors", low <= agree <= high, words, float(agree), float(limit))

@@ -30,7 +30,7 @@ from throughput.sources import open_source
 from throughput.sources.photo import Noise, Photo, make_noise, paint
 from throughput.threads import in_threads
 
-VERSION = 1
+VERSION = 2
 """Part of the folder's name: raise it when the images change."""
 CLASSES = 8
 
@@ -49,6 +49,9 @@ TEXTURED, PHOTOS = 48, 47
 
 _TURNS = (6, 3, 8)
 """EXIF orientations (tag 0x0112): a quarter turn, upside down, a quarter turn back."""
+
+_TEXTURED_CHROMA = ("4:4:4", "4:2:0", "4:2:2")
+"""Taking turns among the textured images: two of three have fewer samples of colour than of brightness."""
 
 Kind = Literal["coordinates", "textured", "photo"]
 SetName = Literal["steady", "mixed"]
@@ -177,6 +180,8 @@ def _encode(one: OwnImage, channels: int, noise: Noise | None) -> bytes:
         pixels = paint_coordinates(one.coordinates, channels)
         if one.kind == "textured":
             pixels = _textured(pixels, one.index)
+            # As photos are: a decoder may take another way for a train crop, and rebuild colour otherwise.
+            chroma, quality = _TEXTURED_CHROMA[one.index % 3], 97
     image = Image.fromarray(pixels)
     if chroma is None:
         image, chroma = image.convert("L"), "4:4:4"

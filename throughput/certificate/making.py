@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from throughput.certificate.augmenting import augmentation_checks
+from throughput.certificate.augmenting import LEAST_DEGREES, LEAST_NOISE, augmentation_checks
 from throughput.certificate.coordinates import SMALLEST_SIZE
 from throughput.certificate.delivery import BrokenError, UnknownIdsError, deliver
-from throughput.certificate.heldout import data_checks, held_out_checks, limits_for
-from throughput.certificate.images import own_images
+from throughput.certificate.heldout import PixelLimits, data_checks, held_out_checks, limits_for
+from throughput.certificate.images import OwnImages, own_images
 from throughput.certificate.rollcall import check_ranks
 from throughput.certificate.train import STEADY_SIZE, train_checks
 from throughput.contracts import LoaderFactory, Progress, Work, no_progress
@@ -32,6 +32,9 @@ _GREY = (
     "grey work: whether train crops hold their own image's pixels, their exact scale, their antialiasing and "
     "the angles that they are turned by were not looked at"
 )
+_ROUNDING_LEVELS = {"bfloat16": 0.6, "float16": 0.1}
+"""Grey levels that rounding a normalised value adds to an error at most: half a unit in the last of 8 or 11
+significant bits of values up to 4, times a standard deviation of 0.3."""
 
 
 def make_certificate(
@@ -62,6 +65,7 @@ def make_certificate(
         rank=0,
         world_size=1,
     )
+    dtype = work.compute_dtype
     limits = limits_for(factory.decode(work, options))
     # Boxes are read off crops that are neither turned nor noisy: what is added to them is looked at apart.
     plain = replace(own, augmentation=replace(own.augmentation, rotation_degrees=0.0, noise=0.0))
@@ -69,7 +73,11 @@ def make_certificate(
     over_steady = replace(own, source=steady.source, image_size=min(own.image_size, STEADY_SIZE))
     stages: list[tuple[str, str, Callable[[], list[Check]]]] = [
         ("val", "held-out pixels", lambda: held_out_checks(factory, options, held_out, mixed, limits)),
-        ("val", "batches as the model takes them", lambda: _check_ready(factory, options, held_out, work)),
+        (
+            "val",
+            "batches as the model takes them",
+            lambda: _check_ready(factory, options, replace(held_out, compute_dtype=dtype), mixed, limits),
+        ),
         ("train", "train crops", lambda: train_checks(factory, options, plain, steady, mixed, limits)),
         (
             "train",
@@ -122,7 +130,18 @@ def make_certificate(
             )
     comparable = all(check.ok for check in checks)
     seconds = time.perf_counter() - start
-    return Certificate(comparable, tuple(checks), _GREY if work.channels == 1 else None, seconds)
+    return Certificate(comparable, tuple(checks), _not_looked_at(work), seconds)
+
+
+def _not_looked_at(work: Work) -> str | None:
+    """What of the work nothing was read off, in words; None where all was looked at."""
+    asked = work.augmentation
+    said = [_GREY] if work.channels == 1 else []
+    if 0 < asked.rotation_degrees < LEAST_DEGREES and work.channels == 3:
+        said.append(f"angles of less than {LEAST_DEGREES:g} degrees are too small to be read off")
+    if 0 < asked.noise < LEAST_NOISE:
+        said.append(f"noise of less than {LEAST_NOISE:.3f} is too weak to be read off")
+    return "; ".join(said) or None
 
 
 def _why_not(factory: LoaderFactory, work: Work) -> str | None:
@@ -144,14 +163,21 @@ def _why_not(factory: LoaderFactory, work: Work) -> str | None:
     return factory.why_not(work)
 
 
-def _check_ready(factory: LoaderFactory, options: Any, held_out: Work, work: Work) -> list[Check]:
-    """That batches become ready in the dtype that the model takes; in float32 they have been."""
-    if work.compute_dtype == "float32":
+def _check_ready(
+    factory: LoaderFactory, options: Any, held_out: Work, mixed: OwnImages, limits: PixelLimits
+) -> list[Check]:
+    """The held-out pixels in the dtype that the model takes; in float32 they have been looked at.
+
+    A loader that normalises by itself may do so in another way there.
+    """
+    dtype = held_out.compute_dtype
+    if dtype == "float32":
         return []
-    asked = replace(held_out, compute_dtype=work.compute_dtype)
-    for split in ("val", "train"):
-        deliver(factory, options, replace(asked, split=split), [0], _see, most_samples=1)
-    return []
+    deliver(factory, options, replace(held_out, split="train"), [0], _see, most_samples=1)
+    wider = limits.wider_by(_ROUNDING_LEVELS[dtype])
+    failed = [one for one in held_out_checks(factory, options, held_out, mixed, wider) if not one.ok]
+    words = failed[0].words if failed else f"held-out images are the same in {dtype}"
+    return [Check(f"val.{dtype}", not failed, f"in {dtype}: {words}" if failed else words)]
 
 
 def _see(images: torch.Tensor, ids: NDArray[np.int64]) -> None:

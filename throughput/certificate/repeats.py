@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.certificate.chance import binomial_range
+from throughput.certificate.chance import binomial_range, count_range
 from throughput.certificate.crops import ALPHA, Crops
 from throughput.results import Check
 
@@ -15,17 +15,17 @@ from throughput.results import Check
 def check_epochs(ours: Crops, theirs: Crops, flip: float | None) -> Check:
     """A sample's crop is another one in the next epoch.
 
-    That a sample keeps its box is independent from sample to sample, so Hoeffding's inequality bounds by
-    exp(-n t^2) the probability that the share exceeds the reference's by t. The boxes that two epochs of the
+    That a sample keeps its box is independent from sample to sample and as likely as in the reference. Where
+    only one of the two keeps it, each is as likely the one (sign test): the binomial range of ``count_range``
+    is no narrower. The boxes that two epochs of the
     steady set have in common are a function of 4 n independent draws, the reference's included, each of
     which changes it by 1 at most: McDiarmid's inequality gives exp(-t^2 n / 2).
     flip: probability of a mirror image; None where another share is mirrored, which is told already.
     """
     first, second = _pairs(ours)
     size = len(first)
-    kept = _share_kept(ours, first, second)
-    slack = math.sqrt(math.log(1 / ALPHA) / size)
-    kept_limit = _share_kept(theirs, first, second) + slack
+    counts = [int((crops.boxes[first] == crops.boxes[second]).all(1).sum()) for crops in (ours, theirs)]
+    kept, kept_limit = (count / size for count in (counts[0], count_range(size, counts[1], ALPHA)[1]))
     common = _share_common(ours)
     steady = int((ours.steady & (ours.epochs == 1)).sum())
     common_limit = _share_common(theirs) + math.sqrt(2 * math.log(1 / ALPHA) / max(steady, 1))
@@ -63,10 +63,6 @@ def _pairs(crops: Crops) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     shared = np.intersect1d(keys[places[0]], keys[places[1]])
     first, second = (rows[np.isin(keys[rows], shared)] for rows in places)
     return first, second
-
-
-def _share_kept(crops: Crops, first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
-    return float((crops.boxes[first] == crops.boxes[second]).all(1).mean())
 
 
 def _share_common(crops: Crops) -> float:

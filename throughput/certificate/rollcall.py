@@ -103,9 +103,10 @@ def check_order(epochs: Sequence[Epoch]) -> Check:
     first, second = epochs[0].ids, epochs[1].ids
     words = "samples come in another order in each epoch"
     same = len(first) == len(second) and bool((first == second).all())
-    sorted_ = bool((np.diff(first) > 0).all())
+    steps = np.diff(first)
+    sorted_ = bool((steps > 0).all() or (steps < 0).all())
     if sorted_:
-        words = "samples come in the order of the source: they are not shuffled"
+        words = "samples come in the order of the source, or backwards: they are not shuffled"
     elif same:
         words = "samples come in the same order in each epoch"
     return Check("train.order", not (same or sorted_), words)

@@ -18,10 +18,10 @@ from throughput.cli.shared_options import (
     data_options,
     device_option,
     json_option,
+    model_size_option,
     opt_option,
     precision_option,
     seed_option,
-    size_option,
     workers_option,
 )
 from throughput.errors import NothingMeasuredError, OptionError
@@ -43,7 +43,7 @@ FAULT_FOUND = 1
     "[default: photos made for the purpose]",
 )
 @batch_option
-@size_option
+@model_size_option
 @workers_option
 @click.option(
     "--model",
@@ -77,7 +77,10 @@ FAULT_FOUND = 1
 @click.option("--no-certificate", is_flag=True, help="Do not certify the loaders; their rows say so.")
 @click.option("--recertify", is_flag=True, help="Certify anew what an earlier run has certified.")
 @click.option(
-    "--strict", is_flag=True, help="Exit with 1 unless every loader is certified, counted right and measured."
+    "--strict",
+    is_flag=True,
+    help="Exit with 1 unless every loader is certified, counted right and measured; of `all`, those that can "
+    "run here.",
 )
 @click.option(
     "--check-prediction", is_flag=True, help="Apply the first suggestion, and measure what it gives."
@@ -97,7 +100,7 @@ def command(
     loader: str,
     data: str | None,
     batch: int | None,
-    size: int,
+    size: int | None,
     workers: str,
     model: str | None,
     phases: str,
@@ -188,7 +191,7 @@ def command(
     if interrupted:
         click.echo("throughput: interrupted", err=True)
         return INTERRUPTED
-    return _exit_status(finished[-1], strict)
+    return _exit_status(finished[-1], strict, named=loader != "all")
 
 
 def _tell(results: Results, json_path: Path | None) -> None:
@@ -208,12 +211,15 @@ def _tell(results: Results, json_path: Path | None) -> None:
             click.echo(f"throughput: {row.loader} failed: {row.reason}", err=True)
 
 
-def _exit_status(results: Results, strict: bool) -> int:
-    """0 where anything was measured, 1 if --strict finds fault with it; else 2 for wrong input, or 3."""
+def _exit_status(results: Results, strict: bool, *, named: bool) -> int:
+    """0 where anything was measured, 1 if --strict finds fault with it; else 2 for wrong input, or 3.
+
+    named: the user named the loaders, so one that was skipped is missed.
+    """
     from throughput.measure.judge import is_proved
 
     if any(row.status == "ok" for row in results.rows):
-        faulty = any(row.status != "skipped" and not is_proved(row) for row in results.rows)
+        faulty = any((named or row.status != "skipped") and not is_proved(row) for row in results.rows)
         return FAULT_FOUND if strict and faulty else 0
     failed = [row for row in results.rows if row.status == "failed"]
     if failed and all(row.bad_input for row in failed):

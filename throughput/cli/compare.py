@@ -56,6 +56,7 @@ def _print(comparison: RunComparison, path_a: Path, path_b: Path) -> None:
         ("loader", "phase", "A", "B", "B / A", "B is"),
         [_cells(change) for change in comparison.rates],
     )
+    click.echo("The intervals are of passes within a run: what differs from run to run is not in them.")
     for sentence in comparison.left_out:
         click.echo(f"not compared: {sentence}")
     for sentence in comparison.doubts:

@@ -17,6 +17,8 @@ of three passes of two such rates would be told apart by chance if the bound wer
 BUSY = 0.85
 """Cores are busy from this share on: ends of passes and the harness itself leave a few per cent idle."""
 
+_TAKE_TURNS = 0.5
+"""Overlap efficiency below which loader and model are said to take turns."""
 _HALF, _NO_MORE = 0.5, 0.8
 """Where other processes hold cores, what is left changes by the minute."""
 
@@ -26,10 +28,10 @@ class Balance:
     """The figures of one row.
 
     load, model, train: median images/s of the loader alone, the model alone and both together, above 0.
-    cores: usable ones. on_gpu: the model's device is a GPU. wait_fraction: share of the training in which the
-    model waited for a batch, 0..1. cpu_utilisation, load_cpu_utilisation, model_cpu_utilisation: 0..1 of the
-    cores, in training, of the loader alone and of the model alone; None where not measured.
-    finish_seconds: for an image, of one core or of the GPU; None where not timed.
+    cores: usable ones. on_gpu: the model's device is a GPU. decodes_on_gpu: the loader's is. wait_fraction:
+    share of the training in which the model waited for a batch, 0..1. cpu_utilisation, load_cpu_utilisation,
+    model_cpu_utilisation: 0..1 of the cores, in training, of the loader alone and of the model alone; None
+    where not measured. finish_seconds: for an image, of one core or of the GPU; None where not timed.
     """
 
     load: float
@@ -37,6 +39,7 @@ class Balance:
     train: float
     cores: int
     on_gpu: bool = False
+    decodes_on_gpu: bool = False
     wait_fraction: float = 0.0
     cpu_utilisation: float | None = None
     load_cpu_utilisation: float | None = None
@@ -70,6 +73,11 @@ class Balance:
         return min(1.0, max(0.0, saved_seconds * max(self.load, self.model)))
 
     @property
+    def takes_turns(self) -> bool:
+        """Loader and model hardly overlap, though neither slows the other down."""
+        return self.short_of_both and self.overlap_efficiency < _TAKE_TURNS and not self.steps_are_slowed
+
+    @property
     def step_slowdown(self) -> float:
         """How many times as long as alone a step takes in training, waiting left out."""
         return (1 - self.wait_fraction) / self.share
@@ -97,6 +105,11 @@ class Balance:
     def contended(self) -> bool:
         """Loader and model share the cores, and there are not enough for both."""
         return not self.on_gpu and self.short_of_both and self.cores_are_busy
+
+    @property
+    def shares_the_gpu(self) -> bool:
+        """Loader and model both work on the GPU, and there is not enough of it for both."""
+        return self.on_gpu and self.decodes_on_gpu and self.short_of_both and self.steps_are_slowed
 
     @property
     def transfer_limits(self) -> bool:
@@ -147,6 +160,7 @@ def balance_of(row: Row, work: Mapping[str, Any], cores: int) -> Balance | None:
         train=train,
         cores=cores,
         on_gpu=str(work.get("device", "cpu")).startswith("cuda"),
+        decodes_on_gpu=row.decode == "gpu",
         wait_fraction=min(1.0, max(0.0, row.train.wait_fraction)),
         cpu_utilisation=row.cpu_utilisation,
         load_cpu_utilisation=row.load_cpu_utilisation,

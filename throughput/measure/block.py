@@ -17,6 +17,7 @@ from throughput.measure.budget import Budget
 from throughput.measure.environment import usable_cores
 from throughput.measure.events import Doing, Finished, Measured, Started, Tell
 from throughput.measure.feed import Feed
+from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
 from throughput.measure.phases import Step, Tick, run_epoch, run_passes
 from throughput.measure.plan import PHASES, Block
@@ -80,7 +81,7 @@ def device_uuid(device: str) -> str | None:
 
 def _counted(batches: Iterator[Batch], ledger: Ledger) -> Iterator[Batch]:
     for batch in batches:
-        ledger.add(batch.ids.numpy())
+        ledger.add_batch(batch)
         yield batch
 
 
@@ -118,7 +119,8 @@ class _Measurement:
         storage = Storage(work.source, plan.cache, self._progress)
         # A loader that repeats samples on purpose has nothing to be counted.
         expected = work.source.ids("train") if self._factory.takes_work else None
-        self._ledger = None if self._factory.ceiling else Ledger(expected)
+        labels = Labels(work.source.labels) if self._factory.takes_work else None
+        self._ledger = None if self._factory.ceiling else Ledger(expected, labels)
         row = Row(
             loader=plan.loader,
             status="ok",
@@ -249,7 +251,7 @@ class _Measurement:
             return replace(row, accuracy_reason="trained on a few batches only: accuracy means nothing")
         self._tell(Doing("accuracy", 0, None))
         work = replace(work, batch_size=min(work.batch_size, len(work.source.ids("val"))))
-        ledger = Ledger(work.source.ids("val"))
+        ledger = Ledger(work.source.ids("val"), Labels(work.source.labels))
         ledger.begin(0)
         with self._factory.open(work, self._options) as loader:
             batches = _counted(Feed(loader, work).epoch(0), ledger)
@@ -257,15 +259,16 @@ class _Measurement:
         ledger.end()
         if images == 0:
             raise LoaderError("the loader yielded no image of the val split")
-        held_out = ledger.count().worst if ledger.known else None
-        if held_out is not None and not held_out.exact:
+        count = ledger.count()
+        held_out = count.worst if ledger.known else None
+        if held_out is not None and not count.exact:
             warning = (
                 f"of {held_out.expected} held-out images {held_out.missing} are missing, "
-                f"{held_out.duplicate} came again "
-                f"and {held_out.unexpected} do not belong: the accuracy is that of what came"
+                f"{held_out.duplicate} came again, {held_out.unexpected} do not belong "
+                f"and {count.mislabelled} have a wrong label: the accuracy is that of what came"
             )
             row = replace(row, warnings=(*row.warnings, warning))
-        return replace(row, accuracy=correct / images)
+        return replace(row, accuracy=correct / images, held_out_ledger=count if ledger.known else None)
 
     def _phase(self, name: PhaseName, stream: Stream, step: Step, opened: _Opened | None = None) -> Phase:
         first_batch_seconds = None
@@ -313,11 +316,16 @@ class _Measurement:
         family = load_model_family_for(self._plan.model)
         classes = len(work.source.classes)
         if not self._factory.takes_work:
-            # A pipeline of the user's own may serve other data than --data names.
+            # A pipeline of the user's own may serve other data than --data names, of more classes than its
+            # first batches show: labels beyond wrap around, which changes nothing about the speed.
             highest = max(int(batch.labels.max()) for batch in batches)
             classes = max(MANY_CLASSES, classes, highest + 1)
         model = family.build(self._plan.model, classes, work.channels)
-        return TrainingStep(model, StepSettings(self._device, work.compute_dtype, self._plan.compile))
+        return TrainingStep(
+            model,
+            StepSettings(self._device, work.compute_dtype, self._plan.compile),
+            wrap_labels=None if self._factory.takes_work else classes,
+        )
 
     def _ledger_count(self) -> LedgerCount | None:
         if self._ledger is None:

@@ -50,17 +50,13 @@ def judge(results: Results, possible: Possible, project_images: int = IMAGENET_I
 
 def is_ranked(row: Row) -> bool:
     """Whether a row may stand beside others: measured, counted right, not known to do other work."""
-    return (
-        row.status == "ok"
-        and (row.certificate is None or row.certificate.comparable is not False)
-        and (row.ledger is None or row.ledger.exact)
-        and not load_loader(row.loader).ceiling
-    )
+    return row.is_sound and not load_loader(row.loader).ceiling
 
 
 def is_proved(row: Row) -> bool:
     """Whether a row is all that it claims: measured, counted right and certified, or a ceiling."""
-    if row.status != "ok" or (row.ledger is not None and not row.ledger.exact):
+    ledgers = [ledger for ledger in (row.ledger, row.held_out_ledger) if ledger is not None]
+    if row.status != "ok" or not all(ledger.exact for ledger in ledgers):
         return False
     certified = row.certificate is not None and row.certificate.comparable is True
     return certified or load_loader(row.loader).ceiling

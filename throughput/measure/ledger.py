@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.contracts import UNKNOWN_ID
+from throughput.contracts import UNKNOWN_ID, Batch
 from throughput.errors import LoaderError
 from throughput.results import EpochCount, LedgerCount
+
+if TYPE_CHECKING:
+    from throughput.measure.labels import Labels
 
 
 class Ledger:
@@ -15,9 +20,11 @@ class Ledger:
 
     expected_ids: what each epoch must deliver, (M,) int64. None for a pipeline that numbers its samples in
     a way of its own: then any id belongs, and only those that come again within an epoch are found.
+    labels: counts those that are not their ids' own; None where nobody knows these.
     """
 
-    def __init__(self, expected_ids: NDArray[np.int64] | None) -> None:
+    def __init__(self, expected_ids: NDArray[np.int64] | None, labels: Labels | None = None) -> None:
+        self._labels = labels
         self._members: _Split | _OwnIds = _OwnIds() if expected_ids is None else _Split(expected_ids)
         self._finished: list[EpochCount] = []
         self._epoch: int | None = None
@@ -38,6 +45,12 @@ class Ledger:
         self._close(complete=False)
         self._epoch = epoch
         self._begin_counts()
+
+    def add_batch(self, batch: Batch) -> int:
+        """``add`` its ids, and look at its labels."""
+        if self._labels is not None:
+            self._labels.add(batch.ids, batch.labels)
+        return self.add(batch.ids.numpy())
 
     def add(self, ids: NDArray[np.int64]) -> int:
         """Count one batch's ids, (N,) int64, -1 for padding; return how many came for the first time.
@@ -70,7 +83,8 @@ class Ledger:
     def count(self) -> LedgerCount:
         """What all epochs delivered so far; no epoch where the ids are not known."""
         self._close(complete=False)
-        return LedgerCount(tuple(self._finished))
+        mislabelled = 0 if self._labels is None else self._labels.wrong()
+        return LedgerCount(tuple(self._finished), mislabelled)
 
     def _close(self, *, complete: bool) -> None:
         if self._epoch is None:

@@ -74,8 +74,9 @@ def _phase(phases: Sequence[Phase | None]) -> Phase | None:
 
 
 def _ledger(blocks: Sequence[Row]) -> LedgerCount | None:
-    epochs = tuple(epoch for block in blocks if block.ledger is not None for epoch in block.ledger.epochs)
-    return LedgerCount(epochs) if epochs else None
+    ledgers = [block.ledger for block in blocks if block.ledger is not None]
+    epochs = tuple(epoch for ledger in ledgers for epoch in ledger.epochs)
+    return LedgerCount(epochs, sum(ledger.mislabelled for ledger in ledgers)) if epochs else None
 
 
 def _cache(blocks: Sequence[Row], model: Phase | None) -> CacheEvidence | None:

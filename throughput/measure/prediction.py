@@ -25,7 +25,7 @@ def check_first_suggestion(
 ) -> Results:
     """Apply the first suggestion for the fastest row, measure it, and return the results with what it gave.
 
-    The results come back unchanged where there is nothing that options of the command could apply.
+    It is the first that options of the command can apply; where there is none, a warning on the row says so.
     certificate_of: asked for a plan of another loader or of other options of its own, which is measured only
     if it does the same work.
     """
@@ -34,11 +34,14 @@ def check_first_suggestion(
         key=lambda row: row.train.images_per_second.median if row.train else 0.0,
         default=None,
     )
-    if best is None or best.verdict is None or not best.verdict.suggestions:
+    if best is None:
         return results
+    if best.verdict is None:
+        return _unchecked(results, best, "it has no verdict")
+    if not best.verdict.suggestions or best.verdict.suggestions[0].options is None:
+        return _unchecked(results, best, "nothing that options could apply is suggested")
     first, *others = best.verdict.suggestions
-    if first.options is None:
-        return results
+    assert first.options is not None
     by_loader = {plan.loader: plan for plan in plans}
     # A loader that was measured here keeps the options that the user chose for it.
     measured_here = by_loader.get(first.options.get("loader", ""))
@@ -52,6 +55,10 @@ def check_first_suggestion(
         return _with_row(results, replace(best, warnings=(*best.warnings, warning)))
     checked = replace(first, measured=row.train.images_per_second)
     return _with_row(results, replace(best, verdict=replace(best.verdict, suggestions=(checked, *others))))
+
+
+def _unchecked(results: Results, row: Row, why: str) -> Results:
+    return _with_row(results, replace(row, warnings=(*row.warnings, f"no prediction was checked: {why}")))
 
 
 def _other_work(

@@ -80,7 +80,7 @@ class LoaderStream:
         else:
             waited = self._clock() - begin
         self._came += len(batch.ids)
-        images = len(batch.ids) if self._ledger is None else self._ledger.add(batch.ids.numpy())
+        images = len(batch.ids) if self._ledger is None else self._ledger.add_batch(batch)
         return Pulled(batch, images, waited)
 
     def settle(self, most_batches: int) -> None:
@@ -106,7 +106,7 @@ class LoaderStream:
         if batch is None:
             self._ledger.end()
         else:
-            self._ledger.add(batch.ids.numpy())
+            self._ledger.add_batch(batch)
 
     def _open_epoch(self) -> Batch:
         if self._ledger is not None and self._started:

@@ -64,6 +64,8 @@ class _Case:
         """An idea that a measurement speaks for; the interval is widened by the spread and the margin."""
         narrow, wide = self.spread
         low, high = low * narrow * (1 - _MARGIN), high * wide * (1 + _MARGIN)
+        if self.row.train is not None and len(self.row.train.passes) == 1:
+            text += " (of a single pass: the interval is assumed)"
         return _Idea(Suggestion(text, rate, low, high, options), guess=False)
 
     def guessed(self, text: str, most: float, options: dict[str, str] | None) -> _Idea:
@@ -195,6 +197,10 @@ def _making_ahead(case: _Case) -> Iterator[_Idea]:
     """Where loader and model do not overlap though the cores would let them."""
     balance, name = case.balance, case.row.loader
     if not balance.short_of_both or balance.cores_are_busy or _begins_slowly(case.row):
+        return
+    if balance.shares_the_gpu:
+        text = f"decode on the CPU, in {name} or another loader: the GPU has not the time for both"
+        yield case.guessed(text, balance.model, None)
         return
     prefetch = case.row.options.get("prefetch")
     if isinstance(prefetch, int) and balance.overlap_efficiency >= _OVERLAPS:

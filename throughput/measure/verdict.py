@@ -11,8 +11,6 @@ from throughput.results import Bottleneck, Projection, Rate, Row, Verdict
 
 _IMPOSSIBLE = 1.25
 """Training may come out above what limits it by the noise of passes, but not by a quarter."""
-_TAKE_TURNS = 0.5
-"""Overlap efficiency below which loader and model are said to take turns."""
 
 
 def draw_verdict(
@@ -61,7 +59,7 @@ def bottleneck_of(balance: Balance) -> Bottleneck:
         return "cpu-contended"
     if balance.transfer_limits:
         return "transfer-bound"
-    return "balanced" if balance.alike else "loader-bound"
+    return "balanced" if balance.alike and not balance.takes_turns else "loader-bound"
 
 
 def sentence_of(balance: Balance) -> str:
@@ -102,8 +100,13 @@ def _short(balance: Balance) -> str:
     """Why training falls short of both rates, where it does."""
     if not balance.short_of_both:
         return ""
-    if balance.overlap_efficiency < _TAKE_TURNS and not balance.steps_are_slowed:
+    if balance.takes_turns:
         return ": they take turns, the loader works only while the model waits, so let it make batches ahead"
+    if balance.shares_the_gpu:
+        return (
+            f": a step takes {balance.step_slowdown:.1f} times as long as alone, for the loader decodes on "
+            "the same GPU"
+        )
     if balance.cores_are_busy:
         return f": the {balance.cores} cores are busy, and the process that runs the model must share them"
     if balance.steps_are_slowed:
