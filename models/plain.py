@@ -65,3 +65,7 @@ class PlainModels(ModelFamily):
             nn.Dropout(_DROPOUT),
             nn.Linear(plan.hidden, num_classes),
         )
+
+    def image_size(self, name: str) -> int:
+        """As its name says."""
+        return _PLANS[name].image_size

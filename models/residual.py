@@ -57,3 +57,7 @@ class ResidualModels(ModelFamily):
             nn.Linear(third, num_classes, bias=False),
             Scaled(_LOGIT_SCALE),
         )
+
+    def image_size(self, name: str) -> int:  # noqa: ARG002 - all have the same
+        """That of CIFAR-10."""
+        return 32

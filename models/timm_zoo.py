@@ -30,3 +30,10 @@ class TimmModels(ModelFamily):
             name.removeprefix(f"{self.prefix}:"), pretrained=False, num_classes=num_classes, in_chans=channels
         )
         return model
+
+    def image_size(self, name: str) -> int:
+        """What timm's own weights of the model were made with; 224 where it has none."""
+        import timm
+
+        known = timm.get_pretrained_cfg(name.removeprefix(f"{self.prefix}:"))
+        return super().image_size(name) if known is None else int(known.input_size[-1])

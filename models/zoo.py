@@ -33,6 +33,10 @@ class TorchvisionModels(ModelFamily):
         model: Module = get_model(name, weights=None, num_classes=num_classes, **_quiet(name))
         return model if channels == 3 else _with_channels(model, channels)
 
+    def image_size(self, name: str) -> int:
+        """224; Inception v3's is 299 (Szegedy et al., CVPR 2016)."""
+        return 299 if name == "inception_v3" else super().image_size(name)
+
 
 def diagnose() -> Iterable[Finding]:
     """Whether torchvision loads beside this torch: its operators are compiled against one build."""

@@ -40,7 +40,10 @@ def lines(row: Row) -> Iterator[str]:
             if run.target_seconds is None:
                 yield f"{target} was not reached"
             else:
-                yield f"{target} after {run.target_seconds:,.1f} s of training, judging left out"
+                told = f"{target} after {run.target_seconds:,.1f} s of training, judging left out"
+                if run.target_wall_seconds is not None:
+                    told += f"; {run.target_wall_seconds:,.1f} s by the clock, judging included"
+                yield told
         if run.checkpoint is not None:
             yield f"the weights of epoch {run.judged_epoch + 1} lie in {run.checkpoint}"
     if row.evaluation is not None:
@@ -99,11 +102,12 @@ def _classes(evaluation: Evaluation, found: Classification) -> Iterator[Renderab
     many = len(evaluation.classes) > _MOST_CLASSES
     yield Text(f"{evaluation.subject}: classes" + (f", the {_LISTED} with the lowest F1" if many else ""))
     table = _table(("class", "images", "precision", "recall", "F1"))
-    places = sorted(range(len(evaluation.classes)), key=lambda place: found.f1[place]) if many else None
-    for place in places[:_LISTED] if places else range(len(evaluation.classes)):
-        shares = (found.precision[place], found.recall[place], found.f1[place])
+    support, columns = found.support, (found.precision, found.recall, found.f1)
+    every = range(len(evaluation.classes))
+    places: Sequence[int] = found.f1.argsort(kind="stable")[:_LISTED].tolist() if many else every
+    for place in places:
         name = Text(evaluation.classes[place])
-        table.add_row(name, f"{found.support[place]:,}", *(f"{share:.4f}" for share in shares))
+        table.add_row(name, f"{support[place]:,}", *(f"{column[place]:.4f}" for column in columns))
     macro = found.macro
     table.add_section()
     table.add_row("mean", f"{found.images:,}", *(f"{value:.4f}" for value in macro.values()))
@@ -121,12 +125,9 @@ def _confusion(evaluation: Evaluation, found: Classification) -> Iterator[Render
         return
     yield Text(f"{evaluation.subject}: commonest confusions")
     table = _table(("class", "taken for", "images"))
-    wrong = found.confusion.copy()
-    wrong[range(len(names)), range(len(names))] = 0
-    for place in wrong.ravel().argsort(kind="stable")[::-1][:_LISTED]:
-        label, answer = divmod(int(place), len(names))
-        if wrong[label, answer]:
-            table.add_row(Text(names[label]), Text(names[answer]), f"{wrong[label, answer]:,}")
+    wrong = found.cells[found.cells[:, 0] != found.cells[:, 1]]
+    for label, answer, images in wrong[wrong[:, 2].argsort(kind="stable")[::-1]][:_LISTED].tolist():
+        table.add_row(Text(names[label]), Text(names[answer]), f"{images:,}")
     yield table
 
 

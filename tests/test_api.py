@@ -159,3 +159,22 @@ def test_an_array_is_opened_with_its_labels_and_augmented(tmp_path):
     assert batches[0].labels.dtype == torch.float32
     assert batches[0].labels.tolist() == pytest.approx((batches[0].ids / 19).tolist(), abs=1e-6)
     assert 0.15 < batches[0].images.std() < 0.25, "noise of 0.1, over the deviation"
+
+
+@pytest.mark.parametrize(("model", "chosen", "size"), [("cnn32", None, 32), ("cnn32", 40, 40)])
+def test_bench_takes_the_model_s_image_size(images, model, chosen, size):
+    results = throughput.bench(
+        [FAKE],
+        images,
+        batch_size=8,
+        image_size=chosen,
+        workers=1,
+        model=model,
+        phases=["load"],
+        steps=1,
+        repeats=1,
+        device="cpu",
+        options={FAKE: {"batch_seconds": 0.0}},
+        certified=False,
+    )
+    assert results.work["image_size"] == size

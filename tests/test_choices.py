@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from throughput.choices import CPU_BATCH_SIZE, choose_device, choose_model, choose_source, choose_work
+from throughput.choices import (
+    CPU_BATCH_SIZE,
+    choose_device,
+    choose_image_size,
+    choose_model,
+    choose_source,
+    choose_work,
+)
 from throughput.contracts import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Source
 from throughput.errors import OptionError, UnknownNameError
 from throughput.sources import open_source
@@ -95,6 +102,24 @@ def test_the_default_model_suits_the_device() -> None:
     assert choose_model(None, "cpu") == "cnn_small"
     assert choose_model(None, "cuda:0") == "resnet50"
     assert choose_model("resnet18", "cpu") == "resnet18"
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        ("cnn28", 28),
+        ("cnn32", 32),
+        ("cnn64", 64),
+        ("resnet9", 32),
+        ("resnet9_half", 32),
+        ("cnn_small", 224),
+        ("resnet50", 224),
+        ("inception_v3", 299),
+    ],
+)
+def test_images_are_as_large_as_the_model_wants_them_unless_chosen(model: str, size: int) -> None:
+    assert choose_image_size(None, model) == size
+    assert choose_image_size(96, model) == 96
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("resnet5", "resnet50"), ("cnn_smal", "cnn_small")])

@@ -74,6 +74,9 @@ class Bicycles(Sedans):
     def build(self, name, num_classes, channels):
         return (name, num_classes, channels)
 
+    def image_size(self, name):
+        return 48 if name == "bicycle" else 0
+
 
 number = 3
 """
@@ -199,12 +202,15 @@ def test_many_models_are_not_all_in_the_message(register: Register, monkeypatch:
         registry.load_model_family_for("bus")
 
 
-@pytest.mark.parametrize(("attribute", "built"), [("wagon", "wagon"), ("Bicycles", "bicycle")])
-def test_a_model_is_built_by_what_is_pointed_at(plug_ins: str, attribute: str, built: str) -> None:
+@pytest.mark.parametrize(
+    ("attribute", "built", "size"), [("wagon", "wagon", 224), ("Bicycles", "bicycle", 48)]
+)
+def test_a_model_is_built_by_what_is_pointed_at(plug_ins: str, attribute: str, built: str, size: int) -> None:
     name = f"{plug_ins}:{attribute}"
     family = registry.load_model_family_for(name)
     assert family.names() == (name,)
     assert family.build(name, 7, 3) == (built, 7, 3)
+    assert family.image_size(name) == size
 
 
 @pytest.mark.parametrize(

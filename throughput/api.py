@@ -17,12 +17,14 @@ from typing import Any
 from throughput.choices import (
     Data,
     choose_device,
+    choose_image_size,
     choose_model,
     choose_source,
     choose_work,
     require_counts,
 )
 from throughput.contracts import (
+    IMAGE_SIZE,
     Augmentation,
     Batch,
     LoaderFactory,
@@ -70,7 +72,7 @@ def open_loader(
     *,
     split: Split = "train",
     batch_size: int | None = None,
-    image_size: int = 224,
+    image_size: int = IMAGE_SIZE,
     workers: int | str = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -134,7 +136,7 @@ def bench(
     data: Data = None,
     *,
     batch_size: int | None = None,
-    image_size: int = 224,
+    image_size: int | None = None,
     workers: int | str = "auto",
     model: str | None = None,
     phases: Sequence[str] = PHASES,
@@ -164,11 +166,11 @@ def bench(
 ) -> Results:
     """Certify and measure loaders by name, and return what the command prints.
 
-    The loaders run in ``repeats`` interleaved rounds, each time in a fresh process. ``options`` holds each
-    loader's own by loader name. ``certified`` False leaves the certificates out, and the rows say so.
-    ``on_results`` is told the results so far after each block. What tells of the data, its augmentation and
-    its scale is as for ``open_loader``. Raises a ThroughputError where
-    nothing can be started; a loader that cannot run here, or fails, is a row that says why.
+    The loaders run in ``repeats`` interleaved rounds, each time in a fresh process. ``image_size`` is the
+    model's own by default. ``options`` holds each loader's own by loader name. ``certified`` False leaves the
+    certificates out, and the rows say so. ``on_results`` is told the results so far after each block. What
+    tells of the data, its augmentation and its scale is as for ``open_loader``. Raises a ThroughputError
+    where nothing can be started; a loader that cannot run here, or fails, is a row that says why.
     """
     import torch
 
@@ -179,8 +181,9 @@ def bench(
     budget = Budget(seconds=seconds, steps=steps, repeats=repeats)
     # Before the source, which may take minutes to scan or make, whatever can be known to be wrong.
     chosen_model = choose_model(model, str(choose_device(device)))
+    chosen_size = choose_image_size(image_size, chosen_model)
     require_phases(phases)
-    require_counts(batch_size=batch_size, image_size=image_size, workers=workers)
+    require_counts(batch_size=batch_size, image_size=chosen_size, workers=workers)
     require_count("project_images (--project-images)", project_images)
     if check_prediction and set(phases) != set(PHASES):
         raise OptionError(f"--check-prediction needs all of --phases {','.join(PHASES)}")
@@ -190,7 +193,7 @@ def bench(
     work = choose_work(
         source,
         batch_size=batch_size,
-        image_size=image_size,
+        image_size=chosen_size,
         workers=workers,
         precision=precision,
         device=device,
@@ -260,7 +263,7 @@ def certify(
     data: Data = None,
     *,
     batch_size: int | None = None,
-    image_size: int = 224,
+    image_size: int = IMAGE_SIZE,
     workers: int | str = "auto",
     precision: str = "auto",
     device: str = "auto",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from throughput.contracts import (
+    IMAGE_SIZE,
     IMAGENET_MEAN,
     IMAGENET_STD,
     Augmentation,
@@ -62,7 +63,7 @@ def choose_work(
     source: Source,
     *,
     batch_size: int | None = None,
-    image_size: int = 224,
+    image_size: int = IMAGE_SIZE,
     workers: int | str = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -150,6 +151,11 @@ def choose_model(model: str | None, device: str) -> str:
     name = model or (GPU_MODEL if device.startswith("cuda") else CPU_MODEL)
     load_model_family_for(name)
     return name
+
+
+def choose_image_size(image_size: int | None, model: str) -> int:
+    """What was chosen; None: what the model is made for. Raises UnknownNameError."""
+    return load_model_family_for(model).image_size(model) if image_size is None else image_size
 
 
 def require_counts(*, batch_size: int | None, image_size: int, workers: int | str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -35,6 +35,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Channel standard deviations of ImageNet in 0..1, as torchvision's reference weights use them."""
 
+IMAGE_SIZE = 224
+"""Side of the crops in pixels, where neither the user nor the model says otherwise."""
 
 UNKNOWN_ID = -2
 """The id of each sample of a pipeline that does not tell ids: it all counts, and there is no ledger."""
@@ -99,9 +101,24 @@ class Source(ABC):
     def read(self, sample_id: int) -> bytes:
         """The encoded image. Safe from several threads and after a fork. Raises SampleError."""
 
+    def read_into(
+        self,
+        sample_id: int,  # noqa: ARG002 - part of the contract
+        room: Callable[[int], NDArray[np.uint8]],  # noqa: ARG002 - as above
+    ) -> NDArray[np.uint8] | None:
+        """The encoded image as ``read`` finds it, in what ``room(M)`` gives: (M,) uint8, read-only then.
+
+        None where that saves nothing: ``read`` it.
+        """
+        return None
+
     def kept(self, sample_id: int) -> SampleRecord | None:  # noqa: ARG002 - part of the contract
         """What was kept about a sample when it was packed; None where nothing was."""
         return None
+
+    def kept_of(self, ids: NDArray[np.int64]) -> list[SampleRecord | None]:
+        """``kept`` of each of some samples. The first call may read what was kept about all."""
+        return [self.kept(sample_id) for sample_id in ids.tolist()]
 
     @abstractmethod
     def describe(self, sample_id: int) -> str:
@@ -179,7 +196,7 @@ class Work:
 
     source: Source
     split: Split = "train"
-    image_size: int = 224
+    image_size: int = IMAGE_SIZE
     channels: int = 3
     batch_size: int = 256
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -329,6 +346,10 @@ class ModelFamily(ABC):
     @abstractmethod
     def build(self, name: str, num_classes: int, channels: int) -> Module:
         """A freshly initialised model that maps (N, C, S, S) to logits (N, num_classes)."""
+
+    def image_size(self, name: str) -> int:  # noqa: ARG002 - part of the contract
+        """The S that a model is made for: what it gets where nobody chooses."""
+        return IMAGE_SIZE
 
 
 class Report(ABC):

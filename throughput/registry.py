@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from throughput.contracts import LoaderFactory, ModelFamily, Report, Requirement, Work
+from throughput.contracts import IMAGE_SIZE, LoaderFactory, ModelFamily, Report, Requirement, Work
 from throughput.errors import OptionError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -122,11 +122,10 @@ def load_model_family_for(model_name: str) -> ModelFamily:
     A family that lacks a library or cannot be loaded is passed over, and named in the
     UnknownNameError if no other has the model.
     """
-    family_name, colon, _ = model_name.partition(":")
-    if colon and family_name in model_families():
-        return _family_with(family_name, model_name)
-    if colon:
+    if is_pointed_at(model_name):
         return _pointed_at_model(model_name)
+    if ":" in model_name:
+        return _family_with(model_name.partition(":")[0], model_name)
     known: list[str] = []
     passed_over: list[str] = []
     for family_name in model_families():
@@ -144,6 +143,12 @@ def load_model_family_for(model_name: str) -> ModelFamily:
     raise UnknownNameError("; ".join([_unknown("model", model_name, known), *passed_over]))
 
 
+def is_pointed_at(model_name: str) -> bool:
+    """Whether it is ``package.module:attribute``: code that is imported and called by this name."""
+    family_name, colon, _ = model_name.partition(":")
+    return bool(colon) and family_name not in model_families()
+
+
 def _family_with(family_name: str, model_name: str) -> ModelFamily:
     """The family of a prefix, if it has the model."""
     family = load_model_family(family_name)
@@ -156,15 +161,19 @@ def _family_with(family_name: str, model_name: str) -> ModelFamily:
 class _OneModel(ModelFamily):
     """A family of one model, built by calling ``make`` with the numbers of classes and of channels."""
 
-    def __init__(self, name: str, make: Callable[[int, int], Module]) -> None:
+    def __init__(self, name: str, make: Callable[[int, int], Module], image_size: int = IMAGE_SIZE) -> None:
         self._name = name
         self._make = make
+        self._image_size = image_size
 
     def names(self) -> tuple[str, ...]:
         return (self._name,)
 
     def build(self, name: str, num_classes: int, channels: int) -> Module:  # noqa: ARG002 - there is one model
         return self._make(num_classes, channels)
+
+    def image_size(self, name: str) -> int:  # noqa: ARG002 - as above
+        return self._image_size
 
 
 def _pointed_at_model(name: str) -> ModelFamily:
@@ -184,7 +193,7 @@ def _pointed_at_model(name: str) -> ModelFamily:
             f"the model family {name!r} has {len(models)} models ({', '.join(models)}): "
             "point at a callable (num_classes, channels) -> Module that builds one of them"
         )
-    return _OneModel(name, partial(target.build, models[0]))
+    return _OneModel(name, partial(target.build, models[0]), target.image_size(models[0]))
 
 
 def family_model_names(name: str, family: ModelFamily) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-SEEN = 300
+SEEN, OTHERS = 300, 100
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,6 +37,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = np.rint(found.images[:SEEN] * (255 / 16)).astype(np.uint8)
     np.save(folder / "digits.npy", images)
     np.save(folder / "labels.npy", found.target[:SEEN])
+    np.save(folder / "fives.npy", found.target[:SEEN] % 5)
+    others = slice(SEEN, SEEN + OTHERS)
+    np.save(folder / "others.npy", np.rint(found.images[others] * (255 / 16)).astype(np.uint8))
+    np.save(folder / "other_labels.npy", found.target[others])
     Image.fromarray(images[0]).save(folder / "zero.png")
     return folder
 
@@ -91,6 +95,13 @@ def test_epochs_are_told_on_stderr_and_tables_on_stdout(trained: tuple[dict[str,
     for words in ("top-1", "precision", "recall", "confusion", "a.pt", "cnn_small after epoch 6"):
         assert words in stdout, words
     assert "epoch 1 of 6" not in stdout
+
+
+def test_images_come_in_the_model_s_own_size(throughput: Run, folder: Path, data: tuple[str, ...]) -> None:
+    options = ("--model=cnn28", "--epochs=1", "--batch=32", "--workers=1", "--device=cpu", "--json=own.json")
+    ran = throughput("train", *data, *options, cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads((folder / "own.json").read_text())["work"]["image_size"] == 28
 
 
 def test_a_finished_run_can_be_judged_again_and_not_prolonged(
@@ -175,6 +186,76 @@ def test_features_of_a_model_by_its_name_are_of_chosen_images(
 
 
 @pytest.mark.usefixtures("trained")
+def test_a_test_set_of_its_own_is_judged_whole(throughput: Run, folder: Path) -> None:
+    ran = throughput(
+        "evaluate", "--checkpoint=a.pt", "--all", "--data=others.npy", "--labels=other_labels.npy",
+        "--json=o.json", cwd=folder,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    results = json.loads((folder / "o.json").read_text())
+    assert results["rows"][0]["evaluation"]["images"] == OTHERS
+    assert (results["work"]["train_images"], results["work"]["val_images"]) == (0, OTHERS)
+
+
+@pytest.mark.usefixtures("trained")
+def test_what_weights_leave_untrained_is_told(
+    throughput: Run, folder: Path, data: tuple[str, ...], chosen: tuple[str, ...]
+) -> None:
+    begun = ("--weights=a.pt", "--labels=fives.npy", "--model=cnn_small")
+    for arguments in (("train", *chosen, "--epochs=1"), ("features", "g.npy", *data, "--size=16")):
+        ran = throughput(*arguments, *begun, cwd=folder)
+        assert ran.returncode == 0, ran.stderr
+        first = ran.stderr.splitlines()[0]
+        assert first.startswith("throughput: a.pt does not fit the last layer (")
+        assert first.endswith("which begins untrained")
+
+
+STOPPING = """
+import os
+
+from torch import nn
+
+
+class Stopping(nn.Sequential):
+    def __init__(self, outputs, channels):
+        super().__init__(nn.Flatten(), nn.Linear(channels * 16 * 16, outputs))
+        self.batches = 0
+
+    def forward(self, images):
+        if self.training:
+            self.batches += 1
+            if self.batches > int(os.environ["BATCHES"]):
+                raise KeyboardInterrupt
+        return super().forward(images)
+"""
+
+
+def test_an_interrupted_run_says_how_it_goes_on_and_so_it_does(
+    throughput: Run, folder: Path, chosen: tuple[str, ...], surroundings: dict[str, str]
+) -> None:
+    (folder / "stopping.py").write_text(STOPPING)
+    command = ("train", *chosen, "--model=stopping:Stopping", "--epochs=2", "--checkpoint=s.pt")
+
+    def run(batches: int, *more: str) -> tuple[int, list[str]]:
+        ran = throughput(*command, *more, cwd=folder, env=surroundings | {"BATCHES": str(batches)})
+        return ran.returncode, ran.stderr.splitlines()
+
+    code, (told,) = run(0)
+    assert code == 130
+    assert told == "throughput: interrupted; no epoch was finished: the same command begins anew"
+    code, (begun, first, told) = run(9, "--resume")
+    assert code == 130
+    assert begun == "throughput: there is no s.pt to go on from yet: training begins"
+    assert first.startswith("epoch 1 of 2: ")
+    assert told == (
+        "throughput: interrupted; the same command with --resume goes on from the last whole epoch"
+    )
+    code, (second,) = run(99, "--resume")
+    assert code == 0
+    assert second.startswith("epoch 2 of 2: ")
+
+
+@pytest.mark.usefixtures("trained")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -182,6 +263,13 @@ def test_features_of_a_model_by_its_name_are_of_chosen_images(
         (("features", "f.npy", "--checkpoint=a.pt", "--size=224"), "--size belongs to --model"),
         (("features", "f.npy", "--checkpoint=a.pt", "--mean=0.5"), "--mean belongs to --model"),
         (("features", "f.npy", "--model=cnn_small", "--std=big"), "--std: 'big' is no number"),
+        (("features", "f.npy"), "give either --checkpoint"),
+        (("features", "f.npy", "--checkpoint=a.pt", "--model=cnn28"), "a.pt holds cnn_small, not cnn28"),
+        (
+            ("evaluate", "--checkpoint=a.pt", "--all"),
+            "a.pt was trained on images of digits.npy",
+        ),
+        (("evaluate", "--checkpoint=a.pt", "--all", "--split-fraction=0.5"), "--all judges by every one"),
         (("evaluate", "--checkpoint=a.pt", "--split-fraction=0.5"), "another split of digits.npy"),
         (("prune", "a.pt", "b.pt", "--sparsity=0.5", "--split-fraction=0.5"), "another split of"),
     ],

@@ -21,6 +21,12 @@ def test_a_name_with_the_prefix_reaches_timm() -> None:
         assert model(torch.empty(2, 1, 64, 64)).shape == (2, 7)
 
 
+@pytest.mark.parametrize(("name", "size"), [("vit_base_patch16_384", 384), ("resnet18", 224)])
+def test_the_image_size_is_that_of_timms_weights(name: str, size: int) -> None:
+    pytest.importorskip("timm")
+    assert TimmModels().image_size(f"timm:{name}") == size
+
+
 def test_an_unknown_name_offers_the_nearest() -> None:
     pytest.importorskip("timm")
     with pytest.raises(UnknownNameError, match="did you mean 'timm:resnet18'"):

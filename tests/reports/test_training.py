@@ -23,10 +23,10 @@ RUN = TrainingRun("cnn28", {}, RECORDS, 3, 2, 1000)
 
 
 def evaluation(classes: int) -> Evaluation:
-    confusion = 10 * np.eye(classes, dtype=np.int64)
-    confusion[0, 1] = 7
+    right = [[place, place, 10] for place in range(classes)]
+    cells = np.array([right[0], [0, 1, 7], *right[1:]])
     names = tuple(f"class{place}[red]" for place in range(classes))
-    return Evaluation("cnn28 after epoch 3", names, Classification(0.5, confusion, None))
+    return Evaluation("cnn28 after epoch 3", names, Classification(0.5, classes, cells, None))
 
 
 def render(row: Row) -> str:
@@ -90,6 +90,8 @@ def test_what_became_of_the_run_is_told(row: Row) -> None:
     text = render(replace(row, training=stopped))
     assert "stopped after 3 of 9 epochs: enough" in text
     assert "50 % of the held-out images after 2.0 s of training" in text
+    by_the_clock = render(replace(row, training=replace(stopped, target_wall_seconds=3.0)))
+    assert "2.0 s of training, judging left out; 3.0 s by the clock" in by_the_clock
     assert "the weights of epoch 3 lie in a.pt" in text
     assert "was not reached" in render(replace(row, training=replace(stopped, target_seconds=None)))
 
@@ -114,3 +116,13 @@ def test_the_json_holds_it_all(row: Row) -> None:
     assert told["evaluation"]["classes"][0] == pytest.approx(
         {"name": "class0[red]", "images": 17, "precision": 1.0, "recall": 10 / 17, "f1": 20 / 27}
     )
+
+
+@pytest.mark.parametrize(("classes", "whole"), [(100, True), (101, False)])
+def test_of_many_classes_the_json_holds_what_is_not_0(row: Row, classes: int, whole: bool) -> None:
+    many = replace(row, evaluation=evaluation(classes))
+    told = Results("now", "throughput train", {}, WORK, (many,)).to_json()["rows"][0]["evaluation"]
+    assert ("confusion" in told, "confusion_cells" in told) == (whole, not whole)
+    if not whole:
+        assert told["confusion_cells"][:3] == [[0, 0, 10], [0, 1, 7], [1, 1, 10]]
+        assert len(told["confusion_cells"]) == classes + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from throughput.training.checkpoint import (
     read,
     require_same,
     save,
+    untrained,
 )
 from throughput.training.errors import CheckpointError
 
@@ -65,6 +67,71 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing else is read"):
         read(tmp_path / "evil.pt")
     assert not marker.exists()
+
+
+OWN = """
+from pathlib import Path
+from throughput.registry import load_model_family_for
+
+Path("imported").touch()
+
+
+def net(outputs, channels):
+    return load_model_family_for("cnn28").build("cnn28", outputs, channels)
+
+
+def number(outputs, channels):
+    return outputs + channels
+
+
+def broken(outputs, channels):
+    raise RuntimeError("no layers\\nat all")
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module in the current folder; a file called ``imported`` shows that its code was run."""
+    (tmp_path / "own_models.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_models", raising=False)
+    return "own_models"
+
+
+def test_a_file_does_not_choose_what_code_is_run(own: str, tmp_path: Path) -> None:
+    name, path = f"{own}:net", tmp_path / "some.pt"
+    given = checkpoint()
+    save(path, replace(given, subject=replace(SUBJECT, model=name)))
+    for models in ((), ("cnn28",), (f"{own}:number",)):
+        with pytest.raises(CheckpointError, match=rf"some\.pt .* if you trust it, give --model {name}"):
+            read(path, models)
+    assert not (tmp_path / "imported").exists()
+    found = read(path, ("cnn28", name)).load()
+    assert (tmp_path / "imported").exists()
+    assert all(torch.equal(value, given.weights[key]) for key, value in found.state_dict().items())
+
+
+def test_a_model_that_was_named_must_be_the_files(tmp_path: Path) -> None:
+    save(tmp_path / "some.pt", checkpoint())
+    assert read(tmp_path / "some.pt", ("cnn28",)).subject == SUBJECT
+    with pytest.raises(CheckpointError, match="holds cnn28, not cnn32 or cnn64: choose --model cnn28"):
+        read(tmp_path / "some.pt", ("cnn32", "cnn64"))
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("own_models:number", "builds no torch Module, but 4"),
+        ("own_models:broken", "cannot be built for 3 outputs and 1 channels: RuntimeError: no layers"),
+        ("own_models:missing", "cannot load the model"),
+        ("cnn29", "no model is called 'cnn29'"),
+    ],
+)
+@pytest.mark.usefixtures("own")
+def test_a_model_that_cannot_be_built_is_told(model: str, words: str) -> None:
+    with pytest.raises(CheckpointError, match=words):
+        replace(checkpoint(), subject=replace(SUBJECT, model=model)).load()
 
 
 @pytest.mark.parametrize(
@@ -171,6 +238,7 @@ def test_another_classifier_is_left_new(bare: bool, tmp_path: Path) -> None:
     own = {name: value.clone() for name, value in model.state_dict().items()}
     left = load_weights(model, path)
     assert len(left) == 2
+    assert untrained(path, left).endswith(f"({left[0]}, {left[1]}), which begins untrained")
     for name, value in model.state_dict().items():
         assert torch.equal(value, own[name] if name in left else given.weights[name]), name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from throughput.contracts import Batch, Work
 from throughput.errors import LoaderError, OptionError, SampleError
 from throughput.sources import open_source
+from throughput.sources.pack import pack
 from throughput.testing import write_contract_images
 from throughput.training.checkpoint import Subject, read
 from throughput.training.course import Training
@@ -117,6 +119,19 @@ def test_three_models_together_beat_their_mean(
     assert found.loss < np.mean([one.loss for one in alone])
 
 
+def stored(kind: str, digits: Path, folder: Path) -> dict[str, Any]:
+    """What ``open_source`` takes for the digits as arrays, in class folders or in shards."""
+    if kind == "array":
+        return {"data": digits / "digits.npy", "labels": digits / "labels.npy"}
+    images, labels = np.load(digits / "digits.npy"), np.load(digits / "labels.npy")
+    for sample, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (folder / "images" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / "images" / str(label) / f"{sample:03d}.png")
+    if kind == "shards":
+        pack(open_source(folder / "images"), folder / "shards", samples_per_shard=60)
+    return {"data": folder / ("shards" if kind == "shards" else "images")}
+
+
 @pytest.mark.parametrize("loader", ["torchvision", "webdataset", "dali", "roi"])
 def test_every_loader_judges_a_model_alike(
     loader: str, training: MakeTraining, judging: Judging, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -142,21 +157,51 @@ def test_other_classes_are_refused(training: MakeTraining, judging: Judging, tmp
         predictions_of(other, tmp_path / "model.pt", read(tmp_path / "model.pt"))
 
 
+@pytest.mark.parametrize("kind", ["array", "folder", "shards"])
 def test_images_that_were_trained_on_are_not_judged(
-    training: MakeTraining, work: Work, judging: Judging, digits: Path, tmp_path: Path
+    kind: str, training: MakeTraining, work: Work, judging: Judging, digits: Path, tmp_path: Path
 ) -> None:
-    path = tmp_path / "model.pt"
-    train(training(1, checkpoint=path))
+    path, data = tmp_path / "model.pt", stored(kind, digits, tmp_path)
+    source = open_source(**data)
+    train(training(1, work=replace(work, source=source), checkpoint=path))
     trained = read(path)
-    same = open_source(digits / "digits.npy", labels=digits / "labels.npy")
-    assert len(predictions_of(replace(judging, source=same), path, trained).ids)
-    other = open_source(digits / "digits.npy", labels=digits / "labels.npy", split_fraction=0.3)
+    same = replace(judging, source=open_source(**data))
+    assert len(predictions_of(same, path, trained).ids) == len(source.ids("val"))
+    other = open_source(**data, split_fraction=0.3)
     with pytest.raises(CheckpointError, match=r"another split of .* give the --split-fraction"):
         predictions_of(replace(judging, source=other), path, trained)
-    parts = np.zeros(len(work.source.labels), np.int8)
+    parts = np.zeros(len(source.labels), np.int8)
     parts[::5] = 1
     with pytest.raises(CheckpointError, match="another split"):
-        predictions_of(replace(judging, source=work.source.with_parts(parts)), path, trained)
+        predictions_of(replace(judging, source=source.with_parts(parts)), path, trained)
+    for seen in (source, other):
+        with pytest.raises(CheckpointError, match=r"was trained on images of .*: leave --all out"):
+            predictions_of(replace(judging, source=seen), path, trained, every=True)
+
+
+@pytest.mark.parametrize("loader", ["torchvision", "webdataset", "dali", "roi"])
+def test_a_test_set_of_its_own_is_judged_whole(
+    loader: str,
+    training: MakeTraining,
+    judging: Judging,
+    digits: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("THROUGHPUT_CACHE", str(folder / "test_cache"))
+    path, images = folder / "whole.pt", folder / "images"
+    if not path.exists():
+        train(training(3, checkpoint=path))
+        stored("folder", digits, folder)
+    whole = replace(judging, source=open_source(images), loader=loader)
+    found = predictions_of(whole, path, read(path), every=True)
+    assert found.ids.tolist() == list(range(len(whole.source.labels)))
+    assert found.labels.tolist() == whole.source.labels.tolist()
+    assert float((found.outputs.argmax(1) == found.labels).double().mean()) > 0.5
+    # What was packed for it serves as well for a part.
+    part = predictions_of(whole, path, read(path))
+    assert part.ids.tolist() == whole.source.ids("val").tolist()
+    torch.testing.assert_close(part.outputs, found.outputs[part.ids], atol=1e-5, rtol=1e-4)
 
 
 def test_float_targets_of_another_width_are_refused(

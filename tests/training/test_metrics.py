@@ -81,3 +81,16 @@ def test_the_labels_say_what_is_judged() -> None:
     ids = torch.arange(2)
     assert isinstance(judge(Predictions(ids, ids, torch.eye(2))), Classification)
     assert not isinstance(judge(Predictions(ids, ids.float(), torch.ones(2, 1))), Classification)
+
+
+def test_of_many_classes_only_what_occurs_is_held() -> None:
+    classes = 200_000  # a whole matrix would take 320 GB
+    labels = torch.tensor([3, classes - 1, classes - 1])
+    outputs = torch.zeros(3, classes)
+    outputs[[0, 1, 2], [3, classes - 1, 7]] = 1
+    found = judge_classes(outputs, labels)
+    last = classes - 1
+    assert found.cells.tolist() == [[3, 3, 1], [last, 7, 1], [last, last, 1]]
+    assert found.top1 == pytest.approx(2 / 3)
+    assert (found.recall[last], found.precision[last], found.f1[last]) == pytest.approx((0.5, 1, 2 / 3))
+    assert found.macro["recall"] == pytest.approx(1.5 / 3)

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
-from throughput.training.optimisers import decayed, make_optimiser
+from throughput.registry import load_model_family_for
+from throughput.training.optimisers import decayed, make_optimiser, undecayed
+from throughput.training.pruning import prune_model
 from throughput.training.recipe import MEASURED, Recipe
 
 START = np.array([[0.5, -1.0], [2.0, 0.25]])
@@ -86,3 +89,33 @@ def test_frozen_parameters_are_left_out() -> None:
     model[0].requires_grad_(False)
     groups = make_optimiser(model, Recipe()).param_groups
     assert [parameter.shape for group in groups for parameter in group["params"]] == [(2, 2), (2,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "free"),
+    [
+        ("swin_t", {"relative_position_bias_table"}),
+        ("convnext_tiny", {"layer_scale"}),
+        ("vit_b_16", {"class_token", "pos_embedding"}),
+    ],
+)
+def test_only_weights_of_layers_decay_whatever_shape_the_rest_has(name: str, free: set[str]) -> None:
+    with torch.device("meta"):
+        model = load_model_family_for(name).build(name, 10, 3)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    weights, others = decayed(model), undecayed(model)
+    assert sorted(names) == sorted(id(parameter) for parameter in (*weights, *others))
+    assert {names[id(one)].rpartition(".")[2] for one in others if one.ndim > 1} == free
+    assert {names[id(one)].rpartition(".")[2] for one in weights} == (
+        {"weight", "in_proj_weight"} if name == "vit_b_16" else {"weight"}
+    )
+    assert all(one.ndim > 1 for one in weights)
+
+
+def test_pruned_weights_decay_as_others_do() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
+    prune_model(model, 0.5, "magnitude")
+    assert [tuple(weight.shape) for weight in decayed(model)] == [(2, 1, 3, 3), (2, 2)]
+    layer = nn.Linear(2, 3)
+    prune.l1_unstructured(layer, "weight", amount=0.5)
+    assert [tuple(weight.shape) for weight in decayed(layer)] == [(3, 2)]

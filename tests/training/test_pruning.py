@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from throughput.contracts import Work
+from throughput.contracts import Augmentation, Work
 from throughput.errors import OptionError
 from throughput.registry import load_model_family_for
-from throughput.training.checkpoint import read, save
+from throughput.training.checkpoint import Subject, read, save
 from throughput.training.course import Training
+from throughput.training.errors import CheckpointError
 from throughput.training.judging import Judging
 from throughput.training.pruning import compare, make_permanent, prune_model
 from throughput.training.recipe import Recipe
@@ -120,6 +122,34 @@ def test_eighty_per_cent_less_and_hardly_worse(training: MakeTraining, work: Wor
     save(tmp_path / "pruned.pt", pruned)
     again = read(tmp_path / "pruned.pt").load()
     assert sum(int(weight.count_nonzero()) for weight in layers(again)) < 0.21 * weights
+
+
+@dataclass(frozen=True)
+class Noted(Judging):
+    """Remembers how the images were augmented that a model learnt on with."""
+
+    augmentations: list[Augmentation] = field(default_factory=list)
+
+    def training_work(self, subject: Subject, augmentation: Augmentation, seed: int) -> Work:
+        self.augmentations.append(augmentation)
+        return super().training_work(subject, augmentation, seed)
+
+
+def test_a_model_that_is_pruned_again_learns_on_with_the_same_augmentation(
+    training: MakeTraining, work: Work, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.pt"
+    chosen = Augmentation(crop="none", flip=0, rotation_degrees=10)
+    train(training(1, work=replace(work, augmentation=chosen), checkpoint=path))
+    judging = Noted(work.source, workers=1, device="cpu", precision="fp32")
+    for sparsity in (0.3, 0.6):
+        pruned, _ = compare(
+            judging, path, read(path), sparsity, "magnitude", recipe=Recipe(learning_rate=1e-3), epochs=1
+        )
+        save(path, pruned)
+    assert judging.augmentations == [chosen, chosen]
+    with pytest.raises(CheckpointError, match="holds weights only"):
+        train(training(1, work=replace(work, augmentation=chosen), checkpoint=path, resume=True))
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from throughput.contracts import Augmentation, Work
 from throughput.errors import OptionError
 from throughput.results import EpochRecord, Pass
+from throughput.sources import open_source
 from throughput.training.checkpoint import read, save
 from throughput.training.course import Training
 from throughput.training.errors import CheckpointError
@@ -32,6 +34,16 @@ class StopAfter(Silence):
     def epoch(self, record: EpochRecord, one: Pass) -> None:  # noqa: ARG002 - a listener's signature
         if record.epoch == self._epoch:
             raise KeyboardInterrupt
+
+
+class Notes(Silence):
+    """What a user is told before the first epoch."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
 
 
 def weights(trained: Trained) -> torch.Tensor:
@@ -96,6 +108,39 @@ def test_a_resumed_run_repeats_noise_turns_and_what_was_left_of_an_epoch(
     resumed = train(replace(parted, resume=True))
     assert torch.equal(weights(resumed), weights(straight))
     assert losses(resumed) == losses(straight)
+
+
+def test_where_no_epoch_was_finished_training_begins_and_says_so(
+    training: MakeTraining, tmp_path: Path
+) -> None:
+    straight = train(training(1))
+    notes = Notes()
+    chosen = training(1, checkpoint=tmp_path, resume=True)
+    begun = train(chosen, notes)
+    assert torch.equal(weights(begun), weights(straight))
+    path = tmp_path / "checkpoint.pt"
+    assert notes.texts == [f"there is no {path} to go on from yet: training begins"]
+    again = train(chosen, notes)
+    assert torch.equal(weights(again), weights(begun))
+    assert len(notes.texts) == 1, "nothing is told where it goes on"
+
+
+def test_weights_to_begin_with_are_read_only_where_training_begins(
+    training: MakeTraining, work: Work, digits: Path, tmp_path: Path
+) -> None:
+    first, notes = tmp_path / "first.pt", Notes()
+    np.save(tmp_path / "fives.npy", np.load(digits / "labels.npy") % 5)
+    five = replace(work, source=open_source(digits / "digits.npy", labels=tmp_path / "fives.npy"))
+    train(training(1, checkpoint=first))
+    chosen = training(1, work=five, weights=first, checkpoint=tmp_path / "five.pt", resume=True)
+    train(chosen, notes)
+    _, told = notes.texts
+    assert told == f"{first} does not fit the last layer (11.weight, 11.bias), which begins untrained"
+    train(replace(training(1), weights=first), notes)
+    assert len(notes.texts) == 2, "nothing is told where all of it fits"
+    first.unlink()
+    assert len(train(replace(chosen, epochs=2), notes).run.epochs) == 2
+    assert len(notes.texts) == 2
 
 
 def test_the_first_epoch_after_a_resumption_tells_no_gap(training: MakeTraining, tmp_path: Path) -> None:

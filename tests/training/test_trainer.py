@@ -60,11 +60,22 @@ def test_the_target_ends_training_and_its_time_is_told(training: MakeTraining) -
     assert count < 9
     assert trained.run.stopped == "the target accuracy was reached"
     assert trained.run.target_seconds == pytest.approx(sum(one.seconds for one in trained.run.epochs))
+    assert trained.run.target_wall_seconds is not None
+    assert trained.run.target_wall_seconds > trained.run.target_seconds, "judging takes time"
     assert all((one.accuracy or 0) < 0.15 for one in trained.run.epochs[:-1])
 
 
 def test_a_target_that_is_not_reached_has_no_time(training: MakeTraining) -> None:
-    assert train(training(1, target_accuracy=1.0)).run.target_seconds is None
+    run = train(training(1, target_accuracy=1.0)).run
+    assert (run.target_seconds, run.target_wall_seconds) == (None, None)
+
+
+def test_nobody_timed_by_the_clock_what_was_resumed(training: MakeTraining, tmp_path: Path) -> None:
+    chosen = training(1, checkpoint=tmp_path / "some.pt")
+    train(chosen)
+    run = train(replace(chosen, epochs=2, resume=True, target_accuracy=0.01)).run
+    assert run.target_seconds is not None
+    assert run.target_wall_seconds is None
 
 
 def test_watched_images_are_of_the_train_split_and_of_every_class(work: Work) -> None:
@@ -102,6 +113,17 @@ def test_early_stopping_keeps_the_best_weights_and_leaves_held_out_images_alone(
         assert len(trained.run.epochs) == 12
     else:
         assert len(trained.run.epochs) == trained.run.judged_epoch + 2
+
+
+def test_what_is_watched_is_what_is_trained_for(training: MakeTraining, work: Work) -> None:
+    trained = train(training(2, {"loss": "squared"}, patience=5))
+    parted = replace(work, source=with_watched(work.source), split="val")
+    answer = answering(trained.model, torch.device("cpu"), "float32")
+    with Feeding.by("torchvision", {}, work).open(parted) as feed:
+        found = predict(answer, feed.epoch(0), parted.source.ids("val")).probabilities()
+    off = found.outputs.numpy() - np.eye(10)[found.labels.numpy()]
+    watched_loss = trained.run.epochs[trained.run.judged_epoch].watched_loss
+    assert watched_loss == pytest.approx((off**2).sum(1).mean(), rel=1e-5)
 
 
 def test_patience_runs_out() -> None:

@@ -1,4 +1,4 @@
-"""Which images a model is shown, and how they come: options of ``evaluate``, ``features`` and ``prune``."""
+"""Which model is shown which images, and how they come: options of what is done with trained models."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+models_option = click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="The checkpoint's own, needed only where that is package.module:callable, since no file may choose "
+    "what code is run; may be repeated.",
+)
 _OPTIONS = (
     click.option(
         "--data",

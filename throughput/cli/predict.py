@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from throughput.cli.judging_options import models_option
 from throughput.cli.shared_options import device_option, precision_option
 
 
@@ -21,14 +22,23 @@ from throughput.cli.shared_options import device_option, precision_option
 @click.option(
     "--top", type=click.IntRange(min=1), default=3, show_default=True, metavar="N", help="Classes of each."
 )
+@models_option
 @precision_option
 @device_option
-def command(*, images: tuple[Path, ...], checkpoint: Path, top: int, precision: str, device: str) -> None:
+def command(
+    *,
+    images: tuple[Path, ...],
+    checkpoint: Path,
+    top: int,
+    models: tuple[str, ...],
+    precision: str,
+    device: str,
+) -> None:
     """Print the likeliest classes of each IMAGE with their probabilities: one line an image."""
     from throughput.training.checkpoint import read
     from throughput.training.guess import guess
 
-    found = read(checkpoint)
+    found = read(checkpoint, models)
     classes = found.subject.classes
     for path, outputs in zip(images, guess(found, images, device=device, precision=precision), strict=True):
         if not classes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from throughput.cli.judging_options import judging_of, judging_options
+from throughput.cli.judging_options import judging_of, judging_options, models_option
 from throughput.cli.output import require_writable
 from throughput.cli.training_options import NAMES, recipe_of, recipe_options
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     help="The smallest weights over all layers; or, of each layer but the last, whole output channels, of "
     "which at least one stays.",
 )
+@models_option
 @judging_options
 @click.option(
     "--epochs",
@@ -58,6 +59,7 @@ def command(
     out: Path,
     sparsity: float,
     method: str,
+    models: tuple[str, ...],
     epochs: int,
     seed: int,
     json_path: Path | None,
@@ -76,7 +78,7 @@ def command(
     from throughput.training.pruning import compare
 
     require_place(out)
-    found = read(checkpoint)
+    found = read(checkpoint, models)
     with training_progress(epochs) as listener:
         judging = judging_of(listener.preparing, **chosen)
         pruned, stages = compare(

@@ -18,6 +18,12 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 size_option = click.option(
     "--size", type=int, default=224, show_default=True, metavar="N", help="Side of the crops, in pixels."
 )
+model_size_option = click.option(
+    "--size",
+    type=int,
+    metavar="N",
+    help="Side of the crops, in pixels. [default: the model's own, 224 for most]",
+)
 precision_option = click.option(
     "--precision",
     default="auto",

@@ -18,10 +18,10 @@ from throughput.cli.shared_options import (
     data_options,
     device_option,
     json_option,
+    model_size_option,
     opt_option,
     precision_option,
     seed_option,
-    size_option,
     workers_option,
 )
 from throughput.cli.training_options import recipe_of, recipe_options
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "--epochs", type=int, default=10, show_default=True, metavar="N", help="Times through the data."
 )
 @batch_option
-@size_option
+@model_size_option
 @augmentation_options
 @recipe_options
 @click.option(
@@ -68,7 +68,11 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="A file, or a folder for one, that is written after every epoch.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint, as if training had never stopped.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the checkpoint, as if training had never stopped; begin where there is none yet.",
+)
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
@@ -94,7 +98,7 @@ def command(
     assignments: tuple[str, ...],
     epochs: int,
     batch: int | None,
-    size: int,
+    size: int | None,
     crop: str,
     flip: float,
     rotate: float,
@@ -119,13 +123,13 @@ def command(
     """Train a model on images that any loader feeds, and judge it on those that are held out.
 
     Exit status: 0 done, 2 wrong input or a loss that is no finite number (the checkpoint of the epoch
-    before is kept), 130 interrupted (--resume goes on from the last epoch's checkpoint).
+    before is kept), 130 interrupted (--resume goes on from the last whole epoch's checkpoint).
     """
     require_writable(json_path)
     recipe = recipe_of(optimisation)
     augmentation = chosen_augmentation(crop=crop, flip=flip, rotate=rotate, noise=noise)
 
-    from throughput.choices import choose_device, choose_model, choose_source, choose_work
+    from throughput.choices import choose_device, choose_image_size, choose_model, choose_source, choose_work
     from throughput.cli.progress import progress_bar
     from throughput.cli.training_progress import training_progress
     from throughput.options import parse_assignments
@@ -140,7 +144,7 @@ def command(
     work = choose_work(
         source,
         batch_size=batch,
-        image_size=size,
+        image_size=choose_image_size(size, chosen_model),
         workers=workers,
         precision=precision,
         device=device,
@@ -178,6 +182,10 @@ def command(
 def _way_on(checkpoint: Path | None) -> str:
     if checkpoint is None:
         return "; with --checkpoint it could go on"
+    from throughput.training.checkpoint import checkpoint_file
+
+    if not checkpoint_file(checkpoint).exists():
+        return "; no epoch was finished: the same command begins anew"
     return "; the same command with --resume goes on from the last whole epoch"
 
 

@@ -69,10 +69,16 @@ _OPTIONS = (
         "--weight-decay",
         type=float,
         metavar="L2",
-        help="Not on norms and biases. [default: 0.05, of adam 0, of sgd and nesterov 0.0005]",
+        help="Of the weights of convolutions and dense layers only. "
+        "[default: 0.05, of adam 0, of sgd and nesterov 0.0005]",
     ),
     click.option(
-        "--l1", type=float, default=0.0, show_default=True, metavar="L1", help="Penalty on absolute weights."
+        "--l1",
+        type=float,
+        default=0.0,
+        show_default=True,
+        metavar="L1",
+        help="Penalty on the absolute values of the same weights.",
     ),
     click.option(
         "--clip", "clip_norm", type=float, metavar="NORM", help="Longest gradient that is taken as it is."

@@ -50,6 +50,10 @@ class Shown:
             err=True,
         )
 
+    def note(self, text: str) -> None:
+        """Print it."""
+        click.echo(f"throughput: {text}", err=True)
+
 
 @contextmanager
 def training_progress(epochs: int) -> Iterator[Shown]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -16,8 +16,8 @@ from torch.nn import Module
 
 from throughput.cache import whole_file
 from throughput.contracts import CROPS, Source, Work
-from throughput.errors import OptionError
-from throughput.registry import load_model_family_for
+from throughput.errors import OptionError, ThroughputError
+from throughput.registry import is_pointed_at, load_model_family_for
 from throughput.training.classifier import classifier_of
 from throughput.training.errors import CheckpointError
 
@@ -69,21 +69,40 @@ class Subject:
         )
 
     def build(self) -> Module:
-        """The model, untrained."""
-        return load_model_family_for(self.model).build(self.model, self.outputs, self.channels)
+        """The model, untrained. Raises a ThroughputError where there is none by that name, or it is none."""
+        family = load_model_family_for(self.model)
+        try:
+            made: Any = family.build(self.model, self.outputs, self.channels)
+        except Exception as error:  # a model's code may fail in any way
+            raise OptionError(
+                f"the model {self.model!r} cannot be built for {self.outputs} outputs and {self.channels} "
+                f"channels: {type(error).__name__}: {_first_line(error)}"
+            ) from error
+        if not isinstance(made, Module):
+            raise OptionError(f"the model {self.model!r} builds no torch Module, but {_short(made)}")
+        return made
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """weights: those that are judged, a state dict of the model. run: what it takes to go on; {}: nothing."""
+    """weights: those that are judged, a state dict of the model.
+
+    run: what it takes to go on; of a pruned model, the ``augmentation`` that it learnt with; {}: nothing.
+    """
 
     subject: Subject
     weights: Mapping[str, Tensor]
     run: dict[str, Any]
 
     def load(self) -> Module:
-        """The trained model, in evaluation mode. Raises CheckpointError where the weights do not fit it."""
-        model = self.subject.build()
+        """The trained model, in evaluation mode.
+
+        Raises CheckpointError where it cannot be built, or the weights do not fit it.
+        """
+        try:
+            model = self.subject.build()
+        except ThroughputError as error:
+            raise CheckpointError(f"these weights cannot be used here: {error}") from error
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
@@ -135,8 +154,12 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         torch.save(content, file)
 
 
-def read(path: Path) -> Checkpoint:
-    """A checkpoint that ``save`` wrote. Raises CheckpointError, naming the file."""
+def read(path: Path, models: Collection[str] = ()) -> Checkpoint:
+    """A checkpoint that ``save`` wrote, of one of ``models``; (): of any that is registered.
+
+    Code that its name would import and call is not for a file to choose: such a model must be among
+    ``models``. Raises CheckpointError, naming the file.
+    """
     content = _read(checkpoint_file(path))
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is no checkpoint of `throughput train`: give one, or --weights {path}")
@@ -146,6 +169,7 @@ def read(path: Path) -> Checkpoint:
             "use the version that wrote it, or a newer one"
         )
     subject = _subject(path, content.get("subject"))
+    _require_chosen(path, subject.model, models)
     weights, run = content.get("weights"), content.get("run")
     if not _are_weights(weights):
         raise CheckpointError(f"{path} is damaged: it holds no weights")
@@ -175,6 +199,18 @@ def _subject(path: Path, given: object) -> Subject:
     ):
         raise CheckpointError(f"{path} does not say what its weights belong to: {_short(found)}")
     return found
+
+
+def _require_chosen(path: Path, found: str, models: Collection[str]) -> None:
+    if found in models:
+        return
+    if is_pointed_at(found):
+        raise CheckpointError(
+            f"{path} holds weights of {found}, code that would be imported and called, and a file may not "
+            f"choose that: if you trust it, give --model {found}"
+        )
+    if models:
+        raise CheckpointError(f"{path} holds {found}, not {' or '.join(models)}: choose --model {found}")
 
 
 def _are_weights(value: object) -> TypeGuard[Mapping[str, Tensor]]:
@@ -241,6 +277,11 @@ def load_weights(model: Module, path: Path) -> tuple[str, ...]:
         )
     model.load_state_dict({name: weights[name] for name in kept}, strict=False)
     return left
+
+
+def untrained(path: Path, left: Collection[str]) -> str:
+    """In words, what ``load_weights`` left as it is."""
+    return f"{path} does not fit the last layer ({', '.join(left)}), which begins untrained"
 
 
 def _read(path: Path) -> Any:

@@ -28,7 +28,7 @@ class Training:
     loader, options: a registered loader, and its own options by name. patience: epochs that early stopping
     bears without a lower loss on the watched images; None: train to the end. target_accuracy: stop at the
     epoch that reaches it on the held-out images, 0..1. checkpoint: a file, or a folder for one, written
-    after every epoch. resume: go on from it. weights: a file to begin with.
+    after every epoch. resume: go on from it, where there is one. weights: a file to begin with.
     """
 
     work: Work

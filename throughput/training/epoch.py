@@ -101,7 +101,7 @@ def train_epoch(
         waited = clock() - before
         waited_seconds += waited
         waiting.pulled(waited)
-        images += ledger.add(batch.ids.numpy())
+        images += ledger.add_batch(batch)
         losses.add(step(batch), len(batch.labels))
         waiting.stepped()
         # Held on to, this batch would keep its memory from being used for the next one.

@@ -107,8 +107,11 @@ class Judging:
             return predict(make_answer(wanted), feed.epoch(0), wanted.source.ids("val"))
 
 
-def require_judgeable(path: Path, subject: Subject, source: Source) -> None:
-    """Raise CheckpointError where the model knows other classes than the source, or its held-out images."""
+def require_judgeable(path: Path, subject: Subject, source: Source, *, every: bool = False) -> None:
+    """Raise CheckpointError where the model knows other classes than the source, or images it is judged by.
+
+    every: by all of them; else by those that are held out.
+    """
     classes, location = source.classes, source.location
     if subject.classes != classes:
         raise CheckpointError(
@@ -120,24 +123,35 @@ def require_judgeable(path: Path, subject: Subject, source: Source) -> None:
             f"{path} gives {subject.outputs} numbers for an image, and {location} has {wanted} for each: "
             "give the labels that it was trained for"
         )
-    require_unseen(path, subject, source)
+    if not every:
+        require_unseen(path, subject, source)
+    elif subject.source == source.fingerprint:
+        raise CheckpointError(
+            f"{path} was trained on images of {location}: leave --all out, to judge it by those held out"
+        )
 
 
 def predictions_of(
-    judging: Judging, path: Path, checkpoint: Checkpoint, progress: Progress = no_progress
+    judging: Judging,
+    path: Path,
+    checkpoint: Checkpoint,
+    progress: Progress = no_progress,
+    *,
+    every: bool = False,
 ) -> Predictions:
     """Probabilities (outputs, for float targets) of the model in a checkpoint, for the held-out images.
 
-    Raises CheckpointError as ``require_judgeable``.
+    every: for all images of a source that it was not trained on. Raises CheckpointError as
+    ``require_judgeable``.
     """
     subject = checkpoint.subject
-    require_judgeable(path, subject, judging.source)
+    require_judgeable(path, subject, judging.source, every=every)
     model = checkpoint.load()
 
     def answer(work: Work) -> Callable[[Tensor], Tensor]:
         return answering(model, torch.device(work.device), work.compute_dtype)
 
-    found = judging.answers(subject, answer, progress)
+    found = judging.answers(subject, answer, progress, every=every)
     return found.probabilities() if subject.classes else found
 
 

@@ -29,12 +29,13 @@ def judge_classes(outputs: Tensor, labels: Tensor, *, probabilities: bool = Fals
     given = outputs.double()
     log_likelihood = given.clamp_min(smallest).log() if probabilities else given.log_softmax(dim=1)
     answers = outputs.argmax(dim=1)
-    confusion = torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes)
+    places, images = torch.unique(labels * classes + answers, return_counts=True)
+    cells = torch.stack([places // classes, places % classes, images], dim=1)
     top = None
     if classes > TOP:
         among = outputs.topk(TOP, dim=1).indices == labels[:, None]
         top = float(among.any(dim=1).double().mean())
-    return Classification(float(F.nll_loss(log_likelihood, labels)), confusion.numpy(), top)
+    return Classification(float(F.nll_loss(log_likelihood, labels)), classes, cells.numpy(), top)
 
 
 def judge_targets(outputs: Tensor, targets: Tensor) -> Regression:

@@ -85,6 +85,7 @@ def _answered(answer: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> P
     if not ids:
         raise LoaderError("the loader yielded no image of this split")
     every_id, all_labels, all_outputs = torch.cat(ids), torch.cat(labels), torch.cat(outputs)
+    outputs.clear()  # what is picked below is a copy too: two at a time are enough
     order = every_id.argsort(stable=True)
     found = every_id[order]
     first = torch.ones(len(found), dtype=torch.bool)

@@ -6,7 +6,7 @@ import statistics
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,7 +142,8 @@ def compare(
 
     training = Training(work, subject.model, judging.loader, epochs, recipe, judging.options)
     trained = train(training, listener, progress, make)
-    tuned = Checkpoint(subject, make_permanent(trained.model.cpu()).state_dict(), {})
+    learnt = make_permanent(trained.model.cpu()).state_dict()
+    tuned = Checkpoint(subject, learnt, {"augmentation": asdict(work.augmentation)})
     models = {
         "as it was": checkpoint,
         f"{100 * sparsity:g} % pruned": cut_only,
@@ -157,11 +158,11 @@ def compare(
 
 
 def _augmentation(path: Path, checkpoint: Checkpoint) -> Augmentation:
-    """That of the training that wrote the checkpoint; without one, the usual with its crop."""
-    if "course" not in checkpoint.run:
+    """That of the training, or pruning, that wrote the checkpoint; without one, the usual with its crop."""
+    if not checkpoint.run:
         return Augmentation(crop=checkpoint.subject.crop)  # type: ignore[arg-type] # it checks the name
     try:
-        given = checkpoint.run["course"]["augmentation"]
+        given = checkpoint.run.get("course", checkpoint.run)["augmentation"]
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
         }

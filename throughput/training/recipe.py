@@ -24,8 +24,9 @@ class Recipe:
     optimiser: sgd, nesterov (SGD with Nesterov's momentum), adam (weight decay as an L2 penalty) or adamw
         (decoupled weight decay).
     learning_rate: the highest of the schedule. momentum: of sgd and nesterov.
-    weight_decay: L2. decay_all: on norms and biases as well, which usually stay free of it.
-    l1: factor of the sum of the absolute weights in the loss, norms and biases left out.
+    weight_decay: L2, of the weights of convolutions and dense layers. decay_all: of norms, biases and
+        embeddings as well, which usually stay free of it.
+    l1: factor of the sum of the same absolute weights in the loss.
     schedule: constant; step (times ``step_factor`` every ``step_epochs``); cosine (down to 0); onecycle
         (up, then down, with a warm-up of its own).
     warmup_epochs: the rate rises linearly over the first so many; may be a fraction.

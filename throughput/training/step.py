@@ -48,8 +48,15 @@ class TrainingStep:
     """
 
     def __init__(
-        self, model: Module, settings: StepSettings, recipe: Recipe = MEASURED, horizon: Horizon | None = None
+        self,
+        model: Module,
+        settings: StepSettings,
+        recipe: Recipe = MEASURED,
+        horizon: Horizon | None = None,
+        wrap_labels: int | None = None,
     ) -> None:
+        """wrap_labels: the number of classes that labels are taken modulo, where they may be any."""
+        self._wrap_labels = wrap_labels
         device = settings.device
         self._device = device
         self._dtype: torch.dtype = getattr(torch, settings.compute_dtype)
@@ -103,6 +110,8 @@ class TrainingStep:
         Returns the loss without the L1 penalty, a scalar on the device.
         """
         images, labels = batch.images, batch.labels
+        if self._wrap_labels is not None:
+            labels = labels % self._wrap_labels
         if len(labels) == 1:
             # Batch norm needs two values a channel. Doubled, the last image of an epoch weighs the same.
             images, labels = torch.cat([images, images]), torch.cat([labels, labels])

@@ -19,10 +19,11 @@ from torch.nn import Module
 from throughput.contracts import Prepared, Progress, Work, no_progress
 from throughput.errors import OptionError
 from throughput.measure.feed import Feed
+from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
 from throughput.measure.waiting import waiting_on
 from throughput.results import LedgerCount, Pass, Phase
-from throughput.trained import Classification, EpochRecord, Metrics, TrainingRun
+from throughput.trained import Classification, EpochRecord, TrainingRun
 from throughput.training.checkpoint import (
     Checkpoint,
     Subject,
@@ -31,12 +32,14 @@ from throughput.training.checkpoint import (
     read,
     require_same,
     save,
+    untrained,
 )
 from throughput.training.course import Training, course_of, require_course
 from throughput.training.early_stopping import Watch, with_watched
 from throughput.training.epoch import Moment, train_epoch
 from throughput.training.errors import CheckpointError, DivergedError
 from throughput.training.feeding import Feeding, held_out
+from throughput.training.losses import make_loss
 from throughput.training.metrics import judge
 from throughput.training.past import Past, past_of
 from throughput.training.predictions import Predictions, answering, predict
@@ -53,6 +56,9 @@ class Listener(Protocol):
     def epoch(self, record: EpochRecord, one: Pass) -> None:
         """After each epoch, once its checkpoint is written."""
 
+    def note(self, text: str) -> None:
+        """Before the first epoch: what may not be as it was meant."""
+
 
 class Silence:
     """Listens to nothing."""
@@ -60,6 +66,8 @@ class Silence:
     def moment(self, moment: Moment) -> None: ...
 
     def epoch(self, record: EpochRecord, one: Pass) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ class _Course:
         # What is wrong with these is told before gigabytes are prepared.
         found = self._found()
         past = None if self._path is None or found is None else past_of(self._path, found.run)
-        model = self._new_model()
+        model = self._new_model(begins=found is None)
         self._watch = None if training.patience is None else Watch(training.patience)
         parted = work if self._watch is None else replace(work, source=with_watched(work.source))
         whole = self._feeding.prepare(work, progress)
@@ -137,8 +145,9 @@ class _Course:
         train_work = whole.work if self._watch is None else self._feeding.prepare(parted, progress).work
         self._opening_seconds = clock()
         self._first_batch_seconds: float | None = None
+        self._wall_seconds = 0.0
         self._feed = opened.enter_context(self._feeding.open(train_work))
-        self._ledger = Ledger(train_work.source.ids("train"))
+        self._ledger = Ledger(train_work.source.ids("train"), Labels(train_work.source.labels))
         self._held_out = _opened(self._feeding, held_out(whole.work), opened)
         self._watched = _opened(self._feeding, held_out(train_work) if self._watch else None, opened)
         self._batches = -(-self._feed.samples_per_epoch // train_work.batch_size)
@@ -174,6 +183,7 @@ class _Course:
             self._records.append(self._judged(epoch, one, loss))
             self._passes.append(one)
             self._keep(epoch, state)
+            self._wall_seconds = self._clock() - self._opening_seconds
             self._listener.epoch(self._records[-1], one)
             stopped = self._why_stop()
         return self._trained(stopped)
@@ -199,19 +209,20 @@ class _Course:
         """The epoch's record; the held-out images are left alone where early stopping watches others."""
         record = EpochRecord(epoch, loss, one.seconds, self._step.learning_rate)
         if self._watched is not None:
-            record = replace(record, watched_loss=self._metrics(epoch, self._watched).loss)
+            seen = self._predicted(self._watched)
+            watched_loss = make_loss(replace(self._training.recipe, label_smoothing=0.0))
+            found = float(watched_loss(seen.outputs.double(), seen.labels))
+            record = replace(record, watched_loss=_finite(epoch, found))
         if self._held_out is None or self._watch is not None:
             return record
-        found = self._metrics(epoch, self._held_out)
-        accuracy = found.top1 if isinstance(found, Classification) else None
-        return replace(record, held_out_loss=found.loss, accuracy=accuracy)
+        judged = judge(self._predicted(self._held_out))
+        accuracy = judged.top1 if isinstance(judged, Classification) else None
+        return replace(record, held_out_loss=_finite(epoch, judged.loss), accuracy=accuracy)
 
-    def _metrics(self, epoch: int, split: _Judged) -> Metrics:
+    def _predicted(self, split: _Judged) -> Predictions:
         self._step.eval()
-        found = judge(predict(self._step.predict, split.feed.epoch(0), split.ids))
+        found = predict(self._step.predict, split.feed.epoch(0), split.ids)
         self._step.train()
-        if not math.isfinite(found.loss):
-            raise DivergedError(f"the loss of images that are judged is {found.loss} after epoch {epoch + 1}")
         return found
 
     def _keep(self, epoch: int, state: dict[str, Any]) -> None:
@@ -236,20 +247,23 @@ class _Course:
         save(self._path, Checkpoint(self._subject, weights, run))
 
     def _ledger_count(self) -> LedgerCount:
-        return LedgerCount((*self._past.counts, *self._ledger.count().epochs))
+        now = self._ledger.count()
+        return LedgerCount((*self._past.counts, *now.epochs), now.mislabelled)
 
     def _found(self) -> Checkpoint | None:
         """What is to be gone on from; None: nothing. Raises OptionError where it would be overwritten."""
         path = self._path
         if path is None:
             return None
-        if not self._training.resume:
-            if path.exists():
-                raise OptionError(
-                    f"--checkpoint {path} exists: go on from it with --resume, or choose another name"
-                )
+        if not path.exists():
+            if self._training.resume:
+                self._listener.note(f"there is no {path} to go on from yet: training begins")
             return None
-        found = read(path)
+        if not self._training.resume:
+            raise OptionError(
+                f"--checkpoint {path} exists: go on from it with --resume, or choose another name"
+            )
+        found = read(path, (self._training.model,))
         require_same(path, found.subject, self._subject)
         require_course(path, found.run.get("course"), self._course)
         return found
@@ -289,6 +303,7 @@ class _Course:
         if self._held_out is not None:
             answer = answering(model, self._device, training.work.compute_dtype)
             predictions = predict(answer, self._held_out.feed.epoch(0), self._held_out.ids)
+        target_seconds = self._target_seconds()
         run = TrainingRun(
             model=training.model,
             recipe=asdict(training.recipe),
@@ -298,7 +313,9 @@ class _Course:
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             stopped=stopped,
             target_accuracy=training.target_accuracy,
-            target_seconds=self._target_seconds(),
+            target_seconds=target_seconds,
+            # The epoch that reaches the target is the last. What an earlier process took, nobody timed.
+            target_wall_seconds=None if target_seconds is None or self._past.records else self._wall_seconds,
             checkpoint=None if self._path is None else str(self._path),
         )
         ledger = self._ledger_count()
@@ -330,13 +347,14 @@ class _Course:
         gaps = [one.batch_wait_seconds[0] for one in following if one.batch_wait_seconds]
         return statistics.median(gaps) if gaps else None
 
-    def _new_model(self) -> Module:
+    def _new_model(self, *, begins: bool) -> Module:
+        """begins: training does, and does not go on with the weights of a checkpoint."""
         training = self._training
         torch.manual_seed(training.work.seed)
         model = self._make()
         _require_fit(model, self._subject)
-        if training.weights is not None:
-            load_weights(model, training.weights)
+        if begins and training.weights is not None and (left := load_weights(model, training.weights)):
+            self._listener.note(untrained(training.weights, left))
         return model
 
 
@@ -352,6 +370,13 @@ def _require_fit(model: Module, subject: Subject) -> None:
         raise OptionError(f"{given}: {cause}; choose another --size or --model") from error
     if shape != (1, subject.outputs):
         raise OptionError(f"{given}: it gives {shape[1:]} for each, and {subject.outputs} numbers are wanted")
+
+
+def _finite(epoch: int, loss: float) -> float:
+    """The loss of images that are judged. Raises DivergedError where it is no finite number."""
+    if not math.isfinite(loss):
+        raise DivergedError(f"the loss of images that are judged is {loss} after epoch {epoch + 1}")
+    return loss
 
 
 def _opened(feeding: Feeding, work: Work | None, opened: ExitStack) -> _Judged | None:
