@@ -123,8 +123,8 @@ def test_finished_rows_are_kept(start, small, images, tmp_path):
     """With this seed torchvision comes first; the other tells that its turn has come, and sleeps."""
     (tmp_path / "waits.py").write_text(WAITS)
     process = start(
-        "bench", "--data", images, *small, "--phases=load", "--loader=torchvision,waits:make_loader", "--seed=1",
-        "--json=out.json",
+        "bench", "--data", images, *small, "--phases=load", "--loader=torchvision,waits:make_loader",
+        "--seed=1", "--json=out.json",
     )  # fmt: skip
     wait_for((tmp_path / "begun").exists, process)
     running = measuring(process)
