@@ -1,9 +1,8 @@
 """How fast region decoding could be at best: this decoder's own time for the bytes that crops touch.
 
-It is measured in two ways. ``hot`` is the fastest of three calls in a row for each photo, in one thread while
-the other cores are idle: its bytes lie in the core's cache, and the core has just seen them. ``passes`` are
-whole passes over all photos by as many threads as there are cores, as a loader meets them: the median of
-three. Both count CPU time of threads, so neither has waiting in it.
+The decoder's rate is that of passes over all photos, decoded whole: the median of three. It is measured in
+two ways: by one thread while the other cores are idle, and by as many threads as there are cores, which share
+caches and memory as a loader's do. Both count CPU time of threads, so neither has waiting in it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from throughput.loaders.region_samples import Sample
 from throughput.loaders.regions import Renderer, Wanted, Ways
 from throughput.measure.feed import finisher
 
-_REPEATS = 3
+_PASSES = 3
 
 
 class Limit(NamedTuple):
@@ -44,8 +43,8 @@ class Limit(NamedTuple):
 class Limits(NamedTuple):
     """The two ways of measuring."""
 
-    hot: Limit
-    passes: Limit
+    one_thread: Limit
+    all_cores: Limit
 
 
 class _Part(NamedTuple):
@@ -74,12 +73,12 @@ def measure_limits(work: Work) -> Limits:
     samples = [sample for sample in renderer.read(ids) if sample.is_jpeg]
     every = _Part(samples, renderer.wanted(0, samples), out[: len(samples)])
     touched, exact = np.array([_shares(*one) for one in zip(every.samples, every.wanted, strict=True)]).T
-    hot = _seconds(work, every, _REPEATS)
-    passes = [_one_pass(work, every) for _ in range(_REPEATS)]
-    return Limits(
-        _limit(hot, hot.finish.min(), touched, exact),
-        middle([_limit(one, one.finish.mean(), touched, exact) for one in passes], statistics.median),
-    )
+
+    def median_of_passes(threads: int) -> Limit:
+        passes = [_one_pass(work, every, threads) for _ in range(_PASSES)]
+        return middle([_limit(one, touched, exact) for one in passes], statistics.median)
+
+    return Limits(median_of_passes(1), median_of_passes(work.workers))
 
 
 def middle(limits: Sequence[Limit], of: Callable[[Sequence[float]], float]) -> Limit:
@@ -87,16 +86,14 @@ def middle(limits: Sequence[Limit], of: Callable[[Sequence[float]], float]) -> L
     return Limit(*(of(field) for field in zip(*limits, strict=True)))
 
 
-def _limit(
-    seconds: _Seconds, finish_seconds: float, touched: NDArray[np.float64], exact: NDArray[np.float64]
-) -> Limit:
-    rest = seconds.resize.mean() + finish_seconds
+def _limit(seconds: _Seconds, touched: NDArray[np.float64], exact: NDArray[np.float64]) -> Limit:
+    rest = seconds.resize.mean() + seconds.finish.mean()
     means = (
         seconds.whole.mean(),
         touched.mean(),
         exact.mean(),
         seconds.resize.mean(),
-        finish_seconds,
+        seconds.finish.mean(),
         (seconds.whole * touched).mean() + rest,
         (seconds.whole * exact).mean() + rest,
     )
@@ -112,42 +109,39 @@ def _shares(sample: Sample, wanted: Wanted) -> tuple[float, float]:
     return touched, box[2] * box[3] / (sample.height * sample.width)
 
 
-def _one_pass(work: Work, every: _Part) -> _Seconds:
-    """All cores at once, each with a stretch of the photos and memory of its own."""
-    ends = [len(every.samples) * (core + 1) // work.workers for core in range(work.workers)]
+def _one_pass(work: Work, every: _Part, threads: int) -> _Seconds:
+    """Threads at once, each with a stretch of the photos and memory of its own."""
+    ends = [len(every.samples) * (number + 1) // threads for number in range(threads)]
     stretches = [slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
     parts = [_Part(every.samples[one], every.wanted[one], every.out[one]) for one in stretches]
-    with ThreadPoolExecutor(work.workers) as pool:
-        done = pool.map(lambda part: _seconds(work, part, 1), parts)
+    with ThreadPoolExecutor(threads) as pool:
+        done = pool.map(lambda part: _seconds(work, part), parts)
         return _Seconds(*map(np.concatenate, zip(*done, strict=True)))
 
 
-def _seconds(work: Work, part: _Part, repeats: int) -> _Seconds:
-    """By one thread. repeats: calls in a row, of which the fastest counts."""
+def _seconds(work: Work, part: _Part) -> _Seconds:
+    """By one thread."""
     renderer, finish = Renderer(work, Ways()), finisher(work)
     room = np.empty(max(4 * sample.height * sample.width for sample in part.samples), np.uint8)
     room[:] = 0  # so that no page of it is touched for the first time while it is timed
     whole, resize, finished = [], [], []
     for sample, wanted, place in zip(*part, strict=True):
-        whole.append(_fastest(partial(simplejpeg.decode_jpeg, sample.data, "RGBX", buffer=room), repeats))
+        whole.append(_timed(partial(simplejpeg.decode_jpeg, sample.data, "RGBX", buffer=room)))
         decoded = renderer.decode(renderer.cut(sample, wanted), sample, wanted)
-        resize.append(_fastest(partial(renderer.transform, decoded, wanted, place), repeats))
+        resize.append(_timed(partial(renderer.transform, decoded, wanted, place)))
     for begin in range(0, len(part.out), work.batch_size):
         images = part.out[begin : begin + work.batch_size]
         ids = torch.arange(len(images))
         given = Batch(torch.from_numpy(images).permute(0, 3, 1, 2), ids, ids)
         if begin == 0:
             finish(given)  # the first one finds no memory
-        seconds = _fastest(partial(finish, given), repeats)
+        seconds = _timed(partial(finish, given))
         finished += [seconds / len(images)] * len(images)
     return _Seconds(np.array(whole), np.array(resize), np.array(finished))
 
 
-def _fastest(call: Callable[[], object], repeats: int) -> float:
+def _timed(call: Callable[[], object]) -> float:
     """Seconds of this thread's CPU time."""
-    taken = []
-    for _ in range(repeats):
-        begin = time.thread_time()
-        call()
-        taken.append(time.thread_time() - begin)
-    return min(taken)
+    begin = time.thread_time()
+    call()
+    return time.thread_time() - begin

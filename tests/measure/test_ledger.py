@@ -196,3 +196,11 @@ def test_filler_and_ids_that_nobody_knows_have_no_label_to_be_wrong() -> None:
     ids = torch.tensor([-1, 99, 2])
     ledger.add_batch(Batch(torch.zeros(3, 3, 4, 4), torch.tensor([7, 7, 0]), ids))
     assert ledger.count().mislabelled == 0
+
+
+def test_a_pipeline_that_takes_the_work_and_tells_no_ids_has_no_label_to_be_wrong() -> None:
+    ledger = Ledger(EXPECTED, Labels(np.zeros(11, np.int64)))
+    ledger.begin(0)
+    untold = torch.full((3,), UNKNOWN_ID)
+    assert ledger.add_batch(Batch(torch.zeros(3, 3, 4, 4), torch.tensor([7, 7, 0]), untold)) == 3
+    assert not ledger.known

@@ -24,6 +24,8 @@ class Labels:
         known = (ids >= 0) & (ids < len(self._of_source))
         if not bool(known.all()):
             ids, labels = ids[known], labels[known.to(labels.device)]
+        if not len(ids):
+            return
         own = self._of_source[ids].to(labels.device, non_blocking=True)
         differs = (labels != own) if own.shape == labels.shape else torch.ones(len(ids), dtype=torch.bool)
         self._wrong = self._wrong + differs.reshape(len(ids), -1).any(dim=1).sum()
