@@ -22,7 +22,8 @@ def notes(results: Results) -> list[str]:
     """The lines for all rows, each beginning with its loader, then how the loaders compare."""
     lines = [f"{row.loader}: {line}" for row in results.rows for line in _of_row(row, results)]
     compared = [one for one in results.comparisons if one.phase == _compared_phase(results)]
-    return [*lines, *(_compared(one) for one in compared)]
+    both = str(results.work.get("activity", "training"))
+    return [*lines, *(_compared(one, both) for one in compared)]
 
 
 def short(path: str) -> str:
@@ -59,6 +60,7 @@ def _of_row(row: Row, results: Results) -> Iterator[str]:
         yield _counted(row)
     if row.cache is not None:
         yield _cached(row.cache)
+    yield from _answered(row)
     yield from lines(row)
     if row.accuracy is not None and row.train_images is not None and row.evaluation is None:
         yield (
@@ -124,6 +126,31 @@ def _cached(cache: CacheEvidence) -> str:
     return told
 
 
+def _answered(row: Row) -> Iterator[str]:
+    """By what means, how fast for one batch, and whether as torch does."""
+    runtime = row.runtime
+    if runtime is None:
+        return
+    told = f"{runtime.engine}, {runtime.precision}"
+    if runtime.provider is not None:
+        told += f", ran on {runtime.provider}" + (f" ({runtime.chosen})" if runtime.chosen else "")
+    if runtime.threads is not None and runtime.provider in (None, "cpu"):
+        told += f", {runtime.threads} threads"
+    if runtime.fallback_nodes:
+        told += f"; {runtime.fallback_nodes} of {runtime.nodes} nodes FELL BACK to the CPU"
+    elif runtime.nodes is not None and runtime.provider != "cpu":
+        told += f"; all {runtime.nodes} nodes there"
+    latency = None if row.model is None else row.model.latency_ms
+    if latency is not None:
+        shares = ", ".join(f"{value:,.1f} ms ({share})" for share, value in latency.items())
+        told += f"; a batch takes {shares}"
+    if runtime.host_images_per_second is not None:
+        told += f"; {runtime.host_images_per_second:,.0f} images/s with transfers from and to the host"
+    yield told
+    if row.parity is not None:
+        yield f"beside {row.parity.reference} in float32: {row.parity.words}"
+
+
 def _stalls(row: Row) -> Iterator[str]:
     """Told where the model waits at all, and the waits are not all alike."""
     phase = row.train
@@ -187,8 +214,8 @@ def _compared_phase(results: Results) -> str | None:
     return "train" if "train" in phases else (phases[-1] if phases else None)
 
 
-def _compared(one: Comparison) -> str:
-    what = "training" if one.phase == "train" else "alone"
+def _compared(one: Comparison, both: str) -> str:
+    what = {"train": both, "load": "alone", "model": "model"}[one.phase]
     if one.low is None or one.high is None:
         return f"{one.loader} / {one.baseline}: {what} {one.ratio:.3f}, once: no interval (raise --repeats)"
     high = f"{one.high:.3f}" if one.high < _ENDLESS else f"over {_ENDLESS}"

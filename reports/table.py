@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -25,8 +26,9 @@ class TableReport(Report):
     def render(self, results: Results) -> str:
         """Plain text; colours are left to whoever prints to a terminal."""
         table = Table()
-        rows = [(_name(row), *_cells(row)) for row in sorted(results.rows, key=_rank, reverse=True)]
-        for place, column in enumerate(zip(("loader", "decode", *_HEADINGS), *rows, strict=True)):
+        columns = _ANSWERING if _answers(results) else _TRAINING
+        rows = [(_name(row), *_cells(row, columns)) for row in sorted(results.rows, key=_rank, reverse=True)]
+        for place, column in enumerate(zip(("loader", "decode", *columns), *rows, strict=True)):
             # Where all does not fit, cells wrap; a word or number is never cut.
             longest = max(len(word) for cell in column for word in cell.split())
             table.add_column(column[0], justify="left" if place < 2 else "right", min_width=longest)
@@ -38,7 +40,7 @@ class TableReport(Report):
         console.print(Text(_title(results)), soft_wrap=True)
         if not all(_is_evaluation(row) for row in results.rows) or not results.rows:
             console.print(table, crop=False)
-        for row in results.rows:
+        for row in () if _answers(results) else results.rows:  # what feeds a model changes nothing about it
             for one in tables(row):
                 console.print(one, crop=False)
         for line in notes(results):
@@ -47,24 +49,18 @@ class TableReport(Report):
         return "\n".join(line.rstrip() for line in text.rstrip().splitlines())
 
 
-_HEADINGS = (
-    "alone\nimages/s",
-    "model\nimages/s",
-    "training\nimages/s",
-    "of the\nceiling",
-    "waiting",
-    "GPU",
-    "CPU",
-    "memory\nGB",
-    "top-1",
-    "verdict",
-)
+def _answers(results: Results) -> bool:
+    """Whether a model answered for the batches, and was not trained by them."""
+    return any(row.runtime is not None for row in results.rows)
 
 
 def _title(results: Results) -> str:
     work = results.work
+    images = f"{work['train_images']:,} images ({work['val_images']:,} more held out)"
+    if _answers(results):
+        images = f"{work['images']:,} images ({work['val_images']:,} of them held out)"
     return (
-        f"{work['train_images']:,} images ({work['val_images']:,} more held out) of "
+        f"{images} of "
         f"{short(work['source'])}, {work['image_size']} px, batch {work['batch_size']}, "
         f"{work['model']} in {work['compute_dtype']} on {work['device']}, {work['workers']} workers"
     )
@@ -93,22 +89,10 @@ def _name(row: Row) -> str:
     return "\n".join([row.loader, *stamps])
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, columns: Mapping[str, Callable[[Row], str]]) -> list[str]:
     if row.status != "ok":
-        return [row.status, *[NOTHING] * len(_HEADINGS)]
-    return [
-        row.decode or NOTHING,
-        _rate(row.load),
-        _rate(row.model),
-        _rate(row.train),
-        _percent(row.share_of_ceiling),
-        _percent(row.train.wait_fraction if row.train else None),
-        _percent(row.gpu_utilisation),
-        _percent(row.cpu_utilisation),
-        NOTHING if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e9:.1f}",
-        _percent(row.accuracy, digits=1),
-        NOTHING if row.verdict is None else row.verdict.bottleneck,
-    ]
+        return [row.status, *[NOTHING] * len(columns)]
+    return [row.decode or NOTHING, *(cell(row) for cell in columns.values())]
 
 
 def _rate(phase: Phase | None) -> str:
@@ -125,3 +109,36 @@ def _rate(phase: Phase | None) -> str:
 
 def _percent(share: float | None, digits: int = 0) -> str:
     return NOTHING if share is None else f"{100 * share:.{digits}f}%"
+
+
+def _milliseconds(row: Row, share: str) -> str:
+    latency = None if row.model is None else row.model.latency_ms
+    return NOTHING if latency is None else f"{latency[share]:,.1f}"
+
+
+_COMMON: dict[str, Callable[[Row], str]] = {
+    "CPU": lambda row: _percent(row.cpu_utilisation),
+    "memory\nGB": lambda row: NOTHING if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e9:.1f}",
+    "top-1": lambda row: _percent(row.accuracy, digits=1),
+    "verdict": lambda row: NOTHING if row.verdict is None else row.verdict.bottleneck,
+}
+_TRAINING: dict[str, Callable[[Row], str]] = {
+    "alone\nimages/s": lambda row: _rate(row.load),
+    "model\nimages/s": lambda row: _rate(row.model),
+    "training\nimages/s": lambda row: _rate(row.train),
+    "of the\nceiling": lambda row: _percent(row.share_of_ceiling),
+    "waiting": lambda row: _percent(row.train.wait_fraction if row.train else None),
+    "GPU": lambda row: _percent(row.gpu_utilisation),
+    **_COMMON,
+}
+_ANSWERING: dict[str, Callable[[Row], str]] = {
+    "provider": lambda row: (row.runtime and row.runtime.provider) or NOTHING,
+    "alone\nimages/s": lambda row: _rate(row.load),
+    "session\nimages/s": lambda row: _rate(row.model),
+    "both\nimages/s": lambda row: _rate(row.train),
+    "of the\nceiling": lambda row: _percent(row.share_of_ceiling),
+    "p50\nms": lambda row: _milliseconds(row, "p50"),
+    "p99\nms": lambda row: _milliseconds(row, "p99"),
+    **_COMMON,
+}
+"""Heading -> cell, in order."""

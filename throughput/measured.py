@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,12 +32,15 @@ class Pass:
     seconds: wall-clock time, all device work included.
     wait_seconds: time in which nothing but the next ready batch was waited for.
     batch_wait_seconds: the same, batch by batch.
+    batch_step_seconds: what the model alone took for each batch, until its answers were there; empty where
+    nobody waits for the device after each, as in training.
     """
 
     images: int
     seconds: float
     wait_seconds: float
     batch_wait_seconds: tuple[float, ...] = ()
+    batch_step_seconds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,22 @@ class Phase:
     @property
     def wait_ms(self) -> dict[str, float] | None:
         """Milliseconds waited for a batch: the median and the 99th percentile (nearest rank)."""
-        waits = sorted(wait for one in self.passes for wait in one.batch_wait_seconds)
-        if not waits:
-            return None
-        return {
-            # -(-a // b) rounds up: the shortest wait that is no shorter than that share of them.
-            f"p{share}": 1e3 * waits[-(-share * len(waits) // 100) - 1]
-            for share in (50, 99)
-        }
+        return _percentiles_ms((wait for one in self.passes for wait in one.batch_wait_seconds), (50, 99))
+
+    @property
+    def latency_ms(self) -> dict[str, float] | None:
+        """Milliseconds from handing a batch to the model to its answers: p50, p90, p99 (nearest rank)."""
+        steps = (step for one in self.passes for step in one.batch_step_seconds)
+        return _percentiles_ms(steps, (50, 90, 99))
+
+
+def _percentiles_ms(seconds: Iterable[float], shares: Sequence[int]) -> dict[str, float] | None:
+    """By nearest rank; None of nothing."""
+    found = sorted(seconds)
+    if not found:
+        return None
+    # -(-a // b) rounds up: the shortest that is no shorter than that share of them.
+    return {f"p{share}": 1e3 * found[-(-share * len(found) // 100) - 1] for share in shares}
 
 
 @dataclass(frozen=True)

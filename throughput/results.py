@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from throughput.inferred import Parity, Runtime
 from throughput.judgement import (
     Bottleneck,
     CacheEvidence,
@@ -37,6 +38,7 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "LedgerCount",
+    "Parity",
     "Pass",
     "Phase",
     "PhaseName",
@@ -45,6 +47,7 @@ __all__ = [
     "Rate",
     "Results",
     "Row",
+    "Runtime",
     "Status",
     "Suggestion",
     "TrainingRun",
@@ -112,7 +115,11 @@ class Row:
     training: TrainingRun | None = None
     """What ``throughput train`` did; the passes of ``train`` are its epochs then. None in a bench."""
     evaluation: Evaluation | None = None
-    """The held-out images class by class, after ``throughput train`` and ``throughput evaluate``."""
+    """The held-out images class by class, after ``throughput train``, ``evaluate`` and ``infer``."""
+    runtime: Runtime | None = None
+    """What computed the answers in ``throughput infer``; ``train`` is loader and model together there."""
+    parity: Parity | None = None
+    """Of these answers with the same model's in torch, for the same images through the same loader."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -190,6 +197,10 @@ def _row(row: Row) -> dict[str, Any]:
         "cache": None if row.cache is None else _cache(row.cache),
         "training": None if row.training is None else row.training.to_json(),
         "evaluation": None if row.evaluation is None else row.evaluation.to_json(),
+        "provider": None if row.runtime is None else row.runtime.provider,
+        "runtime": None if row.runtime is None else row.runtime.to_json(),
+        "latency_ms": None if row.model is None else row.model.latency_ms,
+        "parity": None if row.parity is None else row.parity.to_json(),
         "warnings": list(row.warnings),
     }
 
@@ -213,6 +224,7 @@ def _phase(phase: Phase | None) -> dict[str, Any] | None:
                 "seconds": one.seconds,
                 "wait_seconds": one.wait_seconds,
                 "batch_wait_seconds": [round(wait, 7) for wait in one.batch_wait_seconds],
+                "batch_step_seconds": [round(step, 7) for step in one.batch_step_seconds],
             }
             for one in phase.passes
         ],

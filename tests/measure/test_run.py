@@ -19,7 +19,6 @@ import torch
 from throughput.contracts import Progress, Source, Work, no_progress
 from throughput.errors import OptionError
 from throughput.measure.budget import Budget
-from throughput.measure.child import carry_out
 from throughput.measure.events import Doing, Event, Finished, Measured, Started
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Block, Plan
@@ -60,7 +59,7 @@ def events_of(plan: Plan) -> list[Event]:
     """What the measuring process would tell, told in this one: a process of its own takes seconds."""
     events: list[Event] = []
     block = block_of(plan)
-    carry_out(block, events.append)
+    block.carry_out(events.append)
     shutil.rmtree(block.state.parent)
     return events
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import click
@@ -57,9 +58,17 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         rows = [(name, about) for name, (_, about) in COMMANDS.items()]
-        rows += [(name, f"From {extra.value.partition(':')[0]}.") for name, extra in extra_commands().items()]
+        rows += [(name, _about(extra)) for name, extra in extra_commands().items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _about(extra: EntryPoint) -> str:
+    """What a plug-in's command does; of another package, which may import anything, where it comes from."""
+    if extra.dist is not None and extra.dist.name == "throughput":
+        about: str = extra.load().get_short_help_str(limit=200)
+        return about
+    return f"From {extra.value.partition(':')[0]}."
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from throughput.cli import INTERRUPTED
-from throughput.cli.output import require_writable
+from throughput.cli.output import require_writable, tell
 from throughput.cli.shared_options import (
     augmentation_options,
     batch_option,
@@ -187,28 +186,11 @@ def command(
     finally:
         # Whatever goes wrong after an hour, what was measured in it is told.
         if finished:
-            _tell(finished[-1], json_path)
+            tell(finished[-1], json_path)
     if interrupted:
         click.echo("throughput: interrupted", err=True)
         return INTERRUPTED
     return _exit_status(finished[-1], strict, named=loader != "all")
-
-
-def _tell(results: Results, json_path: Path | None) -> None:
-    """The table on stdout, the JSON if asked for, and a line on stderr for each row that failed."""
-    from throughput.cache import whole_file
-    from throughput.registry import load_report
-
-    if json_path is not None:
-        with whole_file(json_path) as file:
-            file.write(load_report("json").render(results).encode())
-    click.echo(load_report("table").render(results))
-    sys.stdout.flush()
-    for row in results.rows:
-        for warning in row.warnings:
-            click.echo(f"throughput: {row.loader}: {warning}", err=True)
-        if row.status == "failed":
-            click.echo(f"throughput: {row.loader} failed: {row.reason}", err=True)
 
 
 def _exit_status(results: Results, strict: bool, *, named: bool) -> int:

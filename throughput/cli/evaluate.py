@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from throughput.cli.judging_options import judging_of, judging_options, models_option
-from throughput.cli.output import require_writable
+from throughput.cli.output import require_writable, tell
 from throughput.cli.shared_options import json_option
 from throughput.errors import OptionError
 
@@ -56,10 +56,8 @@ def command(
     require_writable(json_path)
     if every and chosen["split_fraction"] is not None:
         raise OptionError("--split-fraction holds images out, and --all judges by every one: choose one")
-    from throughput.cache import whole_file
     from throughput.cli.progress import progress_bar
     from throughput.measure.environment import environment
-    from throughput.registry import load_report
     from throughput.results import Results
     from throughput.training.checkpoint import read
     from throughput.training.judging import predictions_of
@@ -84,10 +82,7 @@ def command(
         work=_described(work, [one.subject.model for _, one in members]),
         rows=tuple(rows),
     )
-    if json_path is not None:
-        with whole_file(json_path) as file:
-            file.write(load_report("json").render(results).encode())
-    click.echo(load_report("table").render(results))
+    tell(results, json_path)
 
 
 def _row(judging: Judging, subject: str, found: Predictions) -> Row:

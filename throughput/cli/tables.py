@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
+
+_WIDE = 160
 
 
 def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -17,4 +20,5 @@ def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]
         # Text: brackets, as of pip's extras, are not markup.
         table.add_row(*(Text(cell) for cell in row))
     if table.row_count:
-        Console().print(table)
+        # A pipe or a file has no width: nothing need wrap.
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

@@ -32,6 +32,7 @@ class Balance:
     share of the training in which the model waited for a batch, 0..1. cpu_utilisation, load_cpu_utilisation,
     model_cpu_utilisation: 0..1 of the cores, in training, of the loader alone and of the model alone; None
     where not measured. finish_seconds: for an image, of one core or of the GPU; None where not timed.
+    activity: what both together do, in a word.
     """
 
     load: float
@@ -45,6 +46,7 @@ class Balance:
     load_cpu_utilisation: float | None = None
     model_cpu_utilisation: float | None = None
     finish_seconds: float | None = None
+    activity: str = "training"
 
     @property
     def share(self) -> float:
@@ -166,4 +168,5 @@ def balance_of(row: Row, work: Mapping[str, Any], cores: int) -> Balance | None:
         load_cpu_utilisation=row.load_cpu_utilisation,
         model_cpu_utilisation=row.model_cpu_utilisation,
         finish_seconds=row.stages.get(FINISH),
+        activity=str(work.get("activity", "training")),
     )

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import Any
 
 import torch
 
-from throughput.contracts import Batch, LoaderFactory, Work
+from throughput.contracts import Batch, LoaderFactory, Prepared, Work
 from throughput.errors import LoaderError, ThroughputError, UnknownNameError
 from throughput.measure.budget import Budget
+from throughput.measure.consumer import Consuming
 from throughput.measure.environment import usable_cores
 from throughput.measure.events import Doing, Finished, Measured, Started, Tell
-from throughput.measure.feed import Feed
 from throughput.measure.labels import Labels
+from throughput.measure.learning import Learning
 from throughput.measure.ledger import Ledger
 from throughput.measure.phases import Step, Tick, run_epoch, run_passes
 from throughput.measure.plan import PHASES, Block
@@ -27,15 +27,11 @@ from throughput.measure.storage import Storage
 from throughput.measure.stream import LoaderStream, ReplayStream, Stream
 from throughput.measure.waiting import waiting_on
 from throughput.options import build_options
-from throughput.registry import load_loader, load_model_family_for, missing_requirements
+from throughput.registry import load_loader, missing_requirements
 from throughput.results import LedgerCount, Phase, PhaseName, Preparation, Row
-from throughput.training.evaluate import top1_accuracy
-from throughput.training.step import StepSettings, TrainingStep
 
 REPLAYED_BATCHES = 2
 TELL_INTERVAL_SECONDS = 0.1
-MANY_CLASSES = 1000
-"""Outputs of the model, at least, for a pipeline that does not tell its classes: ImageNet's."""
 
 
 def measure_block(block: Block, tell: Tell) -> None:
@@ -110,15 +106,16 @@ class _Measurement:
         self._ledger: Ledger | None = None
         self._next_epoch = block.first_epoch
         self._budget = replace(self._plan.budget, repeats=1)
+        self._consumer = self._plan.consumer or Learning(self._plan.model, self._plan.compile)
 
     def row(self) -> Row:
         torch.set_num_threads(usable_cores())
         plan = self._plan
-        prepared = self._factory.prepare(plan.work, self._options, self._progress)
+        prepared = self._prepare(plan.work)
         work = prepared.work
         storage = Storage(work.source, plan.cache, self._progress)
         # A loader that repeats samples on purpose has nothing to be counted.
-        expected = work.source.ids("train") if self._factory.takes_work else None
+        expected = work.source.ids(work.split) if self._factory.takes_work else None
         labels = Labels(work.source.labels) if self._factory.takes_work else None
         self._ledger = None if self._factory.ceiling else Ledger(expected, labels)
         row = Row(
@@ -135,17 +132,21 @@ class _Measurement:
             batches, samples_per_epoch = self._whole_batches(work)
             if not self._factory.takes_work:
                 row = replace(row, warnings=(*row.warnings, *implausible(batches, work, samples_per_epoch)))
-            step = self._new_step(work, batches)
-            untrained = step.state()
-            self._warm(work, step, batches[0])
+            model = self._consumer.start(work, batches, takes_work=self._factory.takes_work)
+            self._warm(work, model, batches[0])
             if "model" in plan.phases:
-                row = replace(row, model=self._phase("model", ReplayStream(batches), step))
+                row = replace(row, model=self._phase("model", ReplayStream(batches), model))
+                row = model.told(row, "model")
             del batches
             if "train" in plan.phases:
-                step.restore(self._trained() or untrained)
-                del untrained
-                row = self._train(row, work, step, storage)
-        if self._block.last and set(plan.phases) == set(PHASES):  # else no verdict asks for them
+                model.begin(self._block.state)
+                row = model.told(replace(row, train=self._run("train", work, model, storage)), "train")
+            if not self._block.last:
+                model.leave(self._block.state)
+            elif "train" in plan.phases or plan.consumer is not None:
+                row = self._judge(row, work, model)
+        # Without all phases no verdict asks for them, and they are those of train crops.
+        if self._block.last and set(plan.phases) == set(PHASES) and work.split == "train":
             row = self._with_stages(row, work)
         return replace(row, ledger=self._ledger_count(), cache=storage.evidence())
 
@@ -162,21 +163,10 @@ class _Measurement:
         # A GPU finishes batches behind the host's back; the pass waits for it at its end.
         return self._run("load", work, lambda _: None, storage)
 
-    def _train(self, row: Row, work: Work, step: TrainingStep, storage: Storage) -> Row:
-        phase = self._run("train", work, step, storage)
-        row = replace(row, train=phase, loss=step.mean_loss())
-        row = replace(row, train_steps=step.steps, train_images=step.images)
-        if self._block.last:
-            return self._judge(row, replace(work, split="val"), step)
-        torch.save(step.state(), self._block.state)
-        return row
-
-    def _trained(self) -> dict[str, Any] | None:
-        """What the block before left of the training."""
-        if not self._block.state.exists():
-            return None
-        state: dict[str, Any] = torch.load(self._block.state, map_location="cpu")
-        return state
+    def _prepare(self, work: Work) -> Prepared:
+        """A loader converts for training, and the copy holds both splits."""
+        prepared = self._factory.prepare(replace(work, split="train"), self._options, self._progress)
+        return replace(prepared, work=replace(prepared.work, split=work.split))
 
     def _run(self, name: PhaseName, work: Work, step: Step, storage: Storage) -> Phase:
         """A pass over a loader: from a cold cache from its opening on, else once it runs steadily."""
@@ -218,22 +208,22 @@ class _Measurement:
             opened.stream.finish()
         return Phase((one,), first_batch_seconds[0])
 
-    def _warm(self, work: Work, step: TrainingStep, batch: Batch) -> None:
+    def _warm(self, work: Work, model: Consuming, batch: Batch) -> None:
         """Meet both shapes of a batch before the loader starts.
 
         Tuning convolutions or compiling takes seconds, in which a loader would fill its queues, and an
         epoch's last batch would bring it into a measured pass.
         """
-        step(batch)
-        rest = len(work.source.ids("train")) % work.batch_size
+        model(batch)
+        rest = len(work.source.ids(work.split)) % work.batch_size
         if rest:
-            step(Batch(batch.images[:rest], batch.labels[:rest], batch.ids[:rest]))
-        step.mean_loss()  # waits for the device
+            model(Batch(batch.images[:rest], batch.labels[:rest], batch.ids[:rest]))
+        model.wait()
 
     def _whole_batches(self, work: Work) -> tuple[list[Batch], int]:
         """A few ready batches through the loader, which has ended when they are returned, and its epoch."""
         with self._factory.open(work, self._options) as loader:
-            batches = list(islice(Feed(loader, work).epoch(0), REPLAYED_BATCHES))
+            batches = list(islice(self._consumer.feed(loader, work).epoch(0), REPLAYED_BATCHES))
             samples_per_epoch = loader.samples_per_epoch
         # An epoch's last batch may be smaller, and would flatter or slight the model.
         whole = [batch for batch in batches if len(batch.ids) == work.batch_size]
@@ -241,8 +231,11 @@ class _Measurement:
             raise LoaderError(f"the loader's first batch is not one of {work.batch_size} images")
         return whole, samples_per_epoch
 
-    def _judge(self, row: Row, work: Work, step: TrainingStep) -> Row:
-        """Top-1 accuracy on the held-out images, through the same loader."""
+    def _judge(self, row: Row, work: Work, model: Consuming) -> Row:
+        """How good the answers for the held-out images are, through the same loader."""
+        if self._plan.judged is not None:
+            work = self._prepare(replace(self._plan.work, source=self._plan.judged)).work
+        work = replace(work, split="val")
         if not self._factory.takes_work:
             return replace(row, accuracy_reason="this pipeline does not say which images it holds out")
         if len(work.source.ids("val")) == 0:
@@ -254,11 +247,8 @@ class _Measurement:
         ledger = Ledger(work.source.ids("val"), Labels(work.source.labels))
         ledger.begin(0)
         with self._factory.open(work, self._options) as loader:
-            batches = _counted(Feed(loader, work).epoch(0), ledger)
-            correct, images = top1_accuracy(step, batches)
+            row = model.judge(row, _counted(self._consumer.feed(loader, work).epoch(0), ledger))
         ledger.end()
-        if images == 0:
-            raise LoaderError("the loader yielded no image of the val split")
         count = ledger.count()
         held_out = count.worst if ledger.known else None
         if held_out is not None and not count.exact:
@@ -268,7 +258,7 @@ class _Measurement:
                 f"and {count.mislabelled} have a wrong label: the accuracy is that of what came"
             )
             row = replace(row, warnings=(*row.warnings, warning))
-        return replace(row, accuracy=correct / images, held_out_ledger=count if ledger.known else None)
+        return replace(row, held_out_ledger=count if ledger.known else None)
 
     def _phase(self, name: PhaseName, stream: Stream, step: Step, opened: _Opened | None = None) -> Phase:
         first_batch_seconds = None
@@ -304,28 +294,13 @@ class _Measurement:
     def _opened(self, work: Work) -> Iterator[_Opened]:
         begin = self._clock()
         with self._factory.open(work, self._options) as loader:
-            stream = LoaderStream(Feed(loader, work), self._ledger, self._clock, self._next_epoch)
+            stream = LoaderStream(
+                self._consumer.feed(loader, work), self._ledger, self._clock, self._next_epoch
+            )
             try:
                 yield _Opened(stream, begin, loader.samples_per_epoch)
             finally:
                 self._next_epoch = stream.next_epoch
-
-    def _new_step(self, work: Work, batches: list[Batch]) -> TrainingStep:
-        """A fresh model, the same for every loader, phase and block of a seed."""
-        torch.manual_seed(work.seed)
-        family = load_model_family_for(self._plan.model)
-        classes = len(work.source.classes)
-        if not self._factory.takes_work:
-            # A pipeline of the user's own may serve other data than --data names, of more classes than its
-            # first batches show: labels beyond wrap around, which changes nothing about the speed.
-            highest = max(int(batch.labels.max()) for batch in batches)
-            classes = max(MANY_CLASSES, classes, highest + 1)
-        model = family.build(self._plan.model, classes, work.channels)
-        return TrainingStep(
-            model,
-            StepSettings(self._device, work.compute_dtype, self._plan.compile),
-            wrap_labels=None if self._factory.takes_work else classes,
-        )
 
     def _ledger_count(self) -> LedgerCount | None:
         if self._ledger is None:

@@ -28,8 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from throughput.measure.events import Event, Finished
-from throughput.measure.plan import Block, Certification, Task
-from throughput.results import Certificate, Row
+from throughput.measure.plan import Task
 
 MODULE = "throughput.measure.nursery"
 _POLL_SECONDS = 0.1
@@ -38,11 +37,6 @@ _CHECK_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _OWN_PATH = "THROUGHPUT_PYTHONPATH"
 """Carries the user's own PYTHONPATH past the one that the nursery is started with."""
-_NEEDS: dict[type[Task], tuple[str, ...]] = {
-    Block: ("numba",),
-    Certification: ("throughput.measure.certify", "torchvision.transforms"),
-}
-"""What else is imported before the fork: it takes a while, and each task needs it."""
 _NO_CHILD = -1000
 """Neither a pid nor the status of a process: there was none."""
 
@@ -91,7 +85,7 @@ class Nursery:
             messages = Connection(os.dup(control.fileno()))
             with contextlib.suppress(BrokenPipeError):  # its end is noticed where its answer is missing
                 socket.send_fds(control, [b"\0"], [events_to])
-                messages.send((scratch, _NEEDS[type(task)], pickle.dumps(task)))
+                messages.send((scratch, task.needs, pickle.dumps(task)))
             return messages
         finally:
             os.close(events_to)
@@ -179,13 +173,7 @@ def _events(events: Connection, child: _Child, task: Task) -> Iterator[Event]:
             if isinstance(event, Finished):
                 return
         if status is not None:
-            reason = _obituary(status)
-            failure = (
-                Row(task.plan.loader, "failed", reason)
-                if isinstance(task, Block)
-                else Certificate(None, reason=reason)
-            )
-            yield Finished(failure)
+            yield Finished(task.failed(_obituary(status)))
             return
 
 

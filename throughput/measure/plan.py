@@ -5,16 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from throughput.contracts import Work
+from throughput.contracts import Source, Work
 from throughput.errors import OptionError
 from throughput.measure.budget import Budget
-from throughput.results import PhaseName
+from throughput.results import Certificate, PhaseName, Row
+
+if TYPE_CHECKING:
+    from throughput.measure.consumer import Consumer
+    from throughput.measure.events import Tell
 
 PHASES: tuple[PhaseName, ...] = ("load", "model", "train")
 CacheMode = Literal["any", "cold", "warm"]
 CACHE_MODES: tuple[CacheMode, ...] = ("any", "cold", "warm")
+
+
+class Task(Protocol):
+    """What a fresh process is to do. Picklable.
+
+    needs: modules that are imported before the fork: it takes a while, and each task of its kind needs them.
+    """
+
+    needs: ClassVar[tuple[str, ...]]
+
+    def carry_out(self, tell: Tell) -> None:
+        """Do it and tell of it; the last event is Finished, whatever went wrong."""
+
+    def failed(self, reason: str) -> Row | Certificate:
+        """What comes of it where its process dies without a word."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +42,8 @@ class Plan:
 
     loader: a registered name or ``package.module:attribute``. options: the loader's own, by name.
     cache: the state that the page cache must be in before each pass; ``any`` leaves it as it is.
+    model: what is trained, or the name of ``consumer``. consumer: what takes the batches, where that is not
+    the training of ``model``. judged: whose held-out images tell the accuracy, where the work's do not.
     """
 
     loader: str
@@ -33,6 +54,8 @@ class Plan:
     budget: Budget = field(default_factory=Budget)
     compile: bool = False
     cache: CacheMode = "any"
+    consumer: Consumer | None = None
+    judged: Source | None = None
 
     def __post_init__(self) -> None:
         require_phases(self.phases)
@@ -54,6 +77,18 @@ class Block:
     state: Path
     last: bool
 
+    needs: ClassVar = ("numba",)
+
+    def carry_out(self, tell: Tell) -> None:
+        """Measure."""
+        from throughput.measure.block import measure_block
+
+        measure_block(self, tell)
+
+    def failed(self, reason: str) -> Row:
+        """A row that says why."""
+        return Row(self.plan.loader, "failed", reason)
+
 
 @dataclass(frozen=True)
 class Certification:
@@ -65,8 +100,17 @@ class Certification:
     data: bool
     recertify: bool
 
+    needs: ClassVar = ("throughput.measure.certify", "torchvision.transforms")
 
-Task = Block | Certification
+    def carry_out(self, tell: Tell) -> None:
+        """Certify."""
+        from throughput.measure.certify import certify
+
+        certify(self, tell)
+
+    def failed(self, reason: str) -> Certificate:
+        """A certificate that says why there is none."""
+        return Certificate(None, reason=reason)
 
 
 def require_phases(phases: Sequence[str]) -> None:

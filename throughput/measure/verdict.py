@@ -66,7 +66,7 @@ def sentence_of(balance: Balance) -> str:
     """The verdict in one sentence, with the figures that decided."""
     load, model, train = (_rate(rate) for rate in (balance.load, balance.model, balance.train))
     share = f"{100 * balance.share:.0f} %"
-    reached = f"training runs at {train} images/s, {share} of what the model takes alone ({model})"
+    reached = f"{balance.activity} runs at {train} images/s, {share} of what the model takes alone ({model})"
     match bottleneck_of(balance):
         case "model-bound" if balance.load < NEAR * balance.model:
             return (

@@ -168,7 +168,7 @@ def read(path: Path, models: Collection[str] = ()) -> Checkpoint:
             f"{path} is a checkpoint of format {content['format']}, and this version reads {FORMAT}: "
             "use the version that wrote it, or a newer one"
         )
-    subject = _subject(path, content.get("subject"))
+    subject = subject_from(path, content.get("subject"))
     _require_chosen(path, subject.model, models)
     weights, run = content.get("weights"), content.get("run")
     if not _are_weights(weights):
@@ -178,8 +178,8 @@ def read(path: Path, models: Collection[str] = ()) -> Checkpoint:
     return Checkpoint(subject, weights, run)
 
 
-def _subject(path: Path, given: object) -> Subject:
-    """The subject that plain values tell of. Raises CheckpointError where they tell of none."""
+def subject_from(path: Path, given: object) -> Subject:
+    """The subject that the plain values in a file tell of. Raises CheckpointError where they tell of none."""
     try:
         values: dict[str, Any] = dict(given)  # type: ignore[call-overload] # a TypeError is what is waited for
         lists = {name: tuple(values[name]) for name in ("classes", "mean", "std")}

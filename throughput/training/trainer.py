@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -243,7 +245,8 @@ class _Course:
             best_loss=None if self._watch is None else self._watch.best_loss,
             best_epoch=None if self._watch is None else self._watch.best_epoch,
         )
-        run = {"course": self._course, "step": state} | past.to_plain()
+        command = shlex.join(sys.argv)
+        run = {"course": self._course, "step": state, "command": command} | past.to_plain()
         save(self._path, Checkpoint(self._subject, weights, run))
 
     def _ledger_count(self) -> LedgerCount:

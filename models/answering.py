@@ -1,0 +1,76 @@
+"""What computes a model's answers: an onnxruntime session, or the same model in torch, eager or compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from throughput.models.onnx_files import Layout
+from throughput.models.providers import Session
+
+Answer = Callable[[Tensor], Tensor]
+"""From images as the model takes them to logits (N, K)."""
+
+_GRAPH_OFF = {"gpu_graph_id": "-1"}
+"""Run option: this run is neither captured nor replayed (onnxruntime, CUDA Execution Provider)."""
+
+
+def session_answer(opened: Session, layout: Layout, *, fixed_batch: int | None = None) -> Answer:
+    """Logits float32 (N, K) of a session for images that lie where it runs.
+
+    layout: of the images: float32 (N, C, S, S) or uint8 (N, S, S, C), contiguous. On a GPU neither images nor
+    logits leave it (IO binding). fixed_batch: the session captures CUDA graphs, of batches of this size.
+    """
+    if opened.provider == "cpu":
+        return _on_host(opened.session)
+    return _on_device(opened.session, layout, fixed_batch)
+
+
+def _on_host(session: Any) -> Answer:
+    name, outputs = session.get_inputs()[0].name, [session.get_outputs()[0].name]
+
+    def answer(images: Tensor) -> Tensor:
+        (logits,) = session.run(outputs, {name: images.numpy()})
+        return torch.from_numpy(logits)
+
+    return answer
+
+
+def _on_device(session: Any, layout: Layout, fixed_batch: int | None) -> Answer:
+    import onnxruntime
+
+    given, wanted = session.get_inputs()[0].name, session.get_outputs()[0]
+    kind = np.uint8 if layout == "uint8 NHWC" else np.float32
+    classes = wanted.shape[1]
+    held: dict[int, tuple[Tensor, Tensor]] = {}
+    """Of a captured graph: it reads and writes where it did when it was captured."""
+
+    def answer(images: Tensor) -> Tensor:
+        count, device = len(images), images.device
+        options = onnxruntime.RunOptions()
+        if fixed_batch == count:
+            if count not in held:
+                held[count] = torch.empty_like(images), torch.empty((count, classes), device=device)
+            captured, logits = held[count]
+            captured.copy_(images)
+            images = captured
+        else:
+            logits = torch.empty((count, classes), device=device)
+            if fixed_batch is not None:
+                for key, value in _GRAPH_OFF.items():
+                    options.add_run_config_entry(key, value)
+        # onnxruntime works on a stream of its own: what torch has queued must be done.
+        torch.cuda.current_stream(device).synchronize()
+        binding = session.io_binding()
+        index = device.index or 0
+        binding.bind_input(given, "cuda", index, kind, tuple(images.shape), images.data_ptr())
+        binding.bind_output(wanted.name, "cuda", index, np.float32, tuple(logits.shape), logits.data_ptr())
+        session.run_with_iobinding(binding, options)
+        binding.synchronize_outputs()
+        return logits.clone() if fixed_batch == count else logits
+
+    return answer

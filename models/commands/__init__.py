@@ -1,0 +1,1 @@
+"""The commands of this family, one file each: ``export``, ``quantize`` and ``infer``."""

@@ -1,0 +1,107 @@
+"""``throughput quantize``: the same model in smaller numbers, and what that costs and gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from throughput.cli.judging_options import judging_of, judging_options
+from throughput.cli.output import require_writable
+from throughput.cli.shared_options import json_option
+from throughput.errors import OptionError
+
+if TYPE_CHECKING:
+    from throughput.results import Results
+
+
+@click.command(name="quantize")
+@click.argument("given", type=click.Path(dir_okay=False, path_type=Path), metavar="IN.onnx")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.onnx")
+@click.option(
+    "--to",
+    "kind",
+    required=True,
+    metavar="fp16|int8-dynamic|int8-static",
+    help="int8-static learns its ranges from images; int8-dynamic looks at each batch.",
+)
+@click.option(
+    "--calibration",
+    "method",
+    default="minmax",
+    show_default=True,
+    metavar="minmax|entropy",
+    help="How int8-static learns its ranges.",
+)
+@click.option(
+    "--calibration-images",
+    type=int,
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="Of those to train on.",
+)
+@click.option(
+    "--reduce-range", is_flag=True, help="Weights of 7 bits: for x86 CPUs without VNNI, whose sums saturate."
+)
+@click.option("--threads", type=int, metavar="N", help="Of an operation. [default: the usable cores]")
+@click.option("--seconds", type=float, default=3.0, show_default=True, metavar="S", help="Of a timed pass.")
+@click.option("--repeats", type=int, default=3, show_default=True, metavar="N", help="Timed passes of each.")
+@judging_options
+@json_option
+def command(
+    *,
+    given: Path,
+    out: Path,
+    kind: str,
+    method: str,
+    calibration_images: int,
+    reduce_range: bool,
+    threads: int | None,
+    seconds: float,
+    repeats: int,
+    json_path: Path | None,
+    **chosen: Any,
+) -> None:
+    """Write IN.onnx in smaller numbers as OUT.onnx, and compare both: size, images/s, accuracy, agreement."""
+    require_writable(json_path)
+    if out.absolute() == given.absolute():
+        raise OptionError(f"{out} is the file that is read: name another for what is written")
+    if not out.absolute().parent.is_dir():
+        raise OptionError(f"there is no folder {out.absolute().parent}; make it first")
+
+    from throughput.cache import whole_file
+    from throughput.cli.progress import progress_bar
+    from throughput.measure.budget import Budget
+    from throughput.models.inferring import Inference, compare, file_arm
+    from throughput.models.onnx_files import read_onnx
+    from throughput.models.quantising import Calibration, quantise, require_kind
+
+    require_kind(kind)
+    calibration = Calibration(calibration_images, method, reduce_range)  # type: ignore[arg-type] # it checks the name
+    file = read_onnx(given)
+    with progress_bar() as progress:
+        judging = judging_of(progress, **chosen)
+        inference = Inference(
+            file,
+            judging,
+            (judging.loader,),
+            {judging.loader: judging.options},
+            provider="cpu",
+            threads=threads,
+            budget=Budget(seconds=seconds, repeats=repeats),
+            certified=False,
+        )
+        made = quantise(file, kind, judging, calibration, progress)
+        with whole_file(out) as written:
+            written.write(made)
+        arms = [file_arm(inference, given, "fp32"), file_arm(inference, out, kind)]
+        results = compare(inference, arms, progress)
+    _tell(results, [arm.name for arm in arms], json_path)
+
+
+def _tell(results: Results, names: list[str], json_path: Path | None) -> None:
+    from throughput.models.commands.comparison_table import tell_comparison
+
+    tell_comparison("Quantising", results, names, json_path)

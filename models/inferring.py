@@ -1,0 +1,200 @@
+"""Measured inference: the loader alone, the model alone, and both, for each loader or for each engine."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from throughput.api import UNCERTIFIED, chosen_loaders
+from throughput.comparison import compare_rounds
+from throughput.contracts import Progress, Source, no_progress
+from throughput.errors import OptionError
+from throughput.inferred import Engine
+from throughput.measure.budget import Budget
+from throughput.measure.environment import environment, usable_cores
+from throughput.measure.judge import judge
+from throughput.measure.nursery import Nursery
+from throughput.measure.plan import Certification, Plan, describe_work, require_phases
+from throughput.measure.rounds import measure_rounds
+from throughput.measure.run import certify
+from throughput.measure.suggestions import Possible
+from throughput.models.inference import Answering
+from throughput.models.onnx_files import OnnxFile
+from throughput.models.providers import require_provider
+from throughput.results import PhaseName, Results, Row
+from throughput.training.judging import Judging, require_judgeable
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What is measured, and on what.
+
+    file: the model. judging: the images and how they come; its loader is the first of ``loaders``.
+    every: judge by all images, not by those held out. checkpoint: of the same model in torch, beside which
+    the answers are judged. threads: of an operation on the CPU; None: the usable cores.
+    """
+
+    file: OnnxFile
+    judging: Judging
+    loaders: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    every: bool = False
+    checkpoint: Path | None = None
+    models: tuple[str, ...] = ()
+    provider: str = "auto"
+    threads: int | None = None
+    cuda_graph: bool = False
+    phases: tuple[PhaseName, ...] = ("load", "model", "train")
+    budget: Budget = field(default_factory=Budget)
+    certified: bool = True
+    recertify: bool = False
+
+    def __post_init__(self) -> None:
+        require_provider(self.provider)
+        require_phases(self.phases)
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"--threads must be 1 or more, got {self.threads}")
+        if self.cuda_graph and self.provider != "cuda":
+            raise OptionError("--cuda-graph needs --provider cuda")
+
+    @property
+    def answering(self) -> Answering:
+        """The file in onnxruntime."""
+        return Answering(
+            self.file.for_source(self.judging.source),
+            file=self.file.path,
+            checkpoint=self.checkpoint,
+            models=self.models,
+            reference=None if self.checkpoint is None else "torch",
+            provider=self.provider,
+            threads=self.threads or usable_cores(),
+            cuda_graph=self.cuda_graph,
+            layout=self.file.layout,
+        )
+
+    def plan(self, loader: str, consumer: Answering, phases: tuple[PhaseName, ...] | None = None) -> Plan:
+        """Every image is timed, made as held-out ones are; the accuracy is that of the held-out ones."""
+        source = self.judging.source
+        return Plan(
+            loader,
+            self.judging.work(consumer.subject, every=True),
+            str(self.file.path),
+            dict(self.options.get(loader, {})),
+            phases or self.phases,
+            self.budget,
+            consumer=consumer,
+            judged=None if self.every else source,
+        )
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to compute the same answers, under a name of its own."""
+
+    name: str
+    consumer: Answering
+
+
+def infer(
+    inference: Inference,
+    progress: Progress = no_progress,
+    on_results: Callable[[Results], None] = lambda _: None,
+) -> Results:
+    """A row for each loader, with its verdict. ``on_results`` is told the results so far after each block.
+
+    Raises a ThroughputError where nothing can be started.
+    """
+    subject = _require_fit(inference)
+    plans = [inference.plan(loader, inference.answering) for loader in inference.loaders]
+    blank = _blank(inference, plans[0])
+    possible = Possible(plans[0].work.compute_dtype, (), can_compile=False)
+    with Nursery() as nursery:
+        certificates = {}
+        for plan in plans:
+            if inference.certified:
+                progress(f"certifying {plan.loader}", 0, None)
+                work = inference.judging.training_work(subject, plan.work.augmentation, plan.work.seed)
+                task = Certification(plan.loader, plan.options, work, True, inference.recertify)
+                certificates[plan.loader] = certify(nursery, task, progress)
+
+        def results_of(rows: Sequence[Row | None]) -> Results:
+            told = [
+                replace(row, certificate=certificates.get(row.loader, UNCERTIFIED))
+                for row in rows
+                if row is not None
+            ]
+            # A projection is of all images: they are what a pass goes through.
+            work = blank.work | {"train_images": blank.work["images"]}
+            judged = judge(replace(blank, rows=tuple(told), work=work), possible)
+            return replace(judged, work=blank.work)
+
+        results = results_of(
+            measure_rounds(plans, nursery, progress, lambda rows: on_results(results_of(rows)))
+        )
+    on_results(results)
+    return results
+
+
+def compare(inference: Inference, arms: Sequence[Arm], progress: Progress = no_progress) -> Results:
+    """The model alone by each of the ways, in interleaved rounds, over batches of the first loader.
+
+    Rows are in the order of ``arms``; comparisons name these, each against the first.
+    """
+    _require_fit(inference)
+    loader = inference.loaders[0]
+    plans = [inference.plan(loader, arm.consumer, ("model",)) for arm in arms]
+    with Nursery() as nursery:
+        rows = measure_rounds(plans, nursery, progress)
+    rates: dict[str, dict[PhaseName, list[float]]] = {
+        arm.name: {"model": row.model.rates}
+        for arm, row in zip(arms, rows, strict=True)
+        if row.model is not None
+    }
+    blank = _blank(inference, plans[0])
+    return replace(blank, rows=rows, comparisons=compare_rounds(rates, arms[0].name))
+
+
+def torch_arm(inference: Inference, engine: Engine) -> Arm:
+    """The same model in torch."""
+    consumer = replace(inference.answering, engine=engine, file=None, reference=inference.file.path)
+    return Arm(engine, consumer)
+
+
+def file_arm(inference: Inference, file: Path, precision: str) -> Arm:
+    """Another file of the same model."""
+    reference = inference.file.path if file != inference.file.path else None
+    return Arm(precision, replace(inference.answering, file=file, reference=reference))
+
+
+def choose_loaders(loaders: str) -> tuple[str, ...]:
+    """Names as ``--loader`` gives them."""
+    return chosen_loaders(loaders)
+
+
+def _require_fit(inference: Inference) -> Any:
+    """The subject, where its classes are the source's. Raises a ThroughputError."""
+    subject = inference.file.for_source(inference.judging.source)
+    require_judgeable(inference.file.path, subject, inference.judging.source, every=inference.every)
+    return subject
+
+
+def _blank(inference: Inference, plan: Plan) -> Results:
+    source: Source = inference.judging.source
+    return Results(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(sys.argv),
+        environment=environment(),
+        work=describe_work(plan)
+        | {
+            "activity": "inference",
+            "images": len(source.labels),
+            "train_images": len(source.ids("train")),
+            "val_images": len(source.ids("val")),
+        },
+        rows=(),
+    )

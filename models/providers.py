@@ -1,0 +1,201 @@
+"""onnxruntime sessions: on which provider one really runs, and why not on the one that was asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from throughput.errors import OptionError, ThroughputError
+from throughput.measure.nvml import NoNvmlError, list_gpus
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+"""As users name them, and as onnxruntime does."""
+AUTO = "auto"
+
+_CURES = {
+    "cuda": 'pip install "onnxruntime-gpu[cuda,cudnn]", and let `throughput doctor` look',
+    "tensorrt": "pip install tensorrt-cu12, or choose --provider cuda",
+}
+_RECORD_PLACES = "session.record_ep_graph_assignment_info"
+"""Session option (onnxruntime_session_options_config_keys.h): remember which provider took which node."""
+_MISSING = re.compile(r"(lib[\w.+-]+?\.so[\w.]*): cannot open shared object file")
+_ERRORS_ONLY = 3
+
+
+class ProviderError(ThroughputError):
+    """The provider that was asked for does not run here."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open session. provider: as users name it. chosen: why that one, where it was left to us.
+
+    nodes, fallback_nodes: as of ``Runtime``.
+    """
+
+    session: Any
+    provider: str
+    chosen: str | None
+    threads: int
+    nodes: int | None
+    fallback_nodes: int | None
+
+
+def require_provider(asked: str) -> None:
+    """Raise OptionError for a name that no provider has."""
+    if asked != AUTO and asked not in PROVIDERS:
+        raise OptionError(f"--provider must be {AUTO}, {', '.join(PROVIDERS)}, got {asked!r}")
+
+
+def open_session(
+    model: bytes, asked: str, threads: int, *, device_index: int = 0, cuda_graph: bool = False
+) -> Session:
+    """A session that runs on the provider that was asked for, or none. threads: for one operation.
+
+    ``auto``: CUDA where there is a GPU and it opens, else the CPU. Raises ProviderError, naming the library
+    that is missing; OptionError for a model that onnxruntime does not take.
+    """
+    require_provider(asked)
+    opened = _Opening(model, threads, device_index, cuda_graph)
+    if asked != AUTO:
+        return opened.on(asked, None)
+    if not _has_gpu():
+        return opened.on("cpu", "there is no GPU")
+    try:
+        return opened.on("cuda", "there is a GPU")
+    except ProviderError as error:
+        return opened.on("cpu", f"CUDA does not open: {error}")
+
+
+@dataclass(frozen=True)
+class _Opening:
+    model: bytes
+    threads: int
+    device_index: int
+    cuda_graph: bool
+
+    def on(self, provider: str, chosen: str | None) -> Session:
+        """The session, if it runs where it is to."""
+        name = PROVIDERS[provider]
+        with heard() as said:
+            import onnxruntime
+
+            if name not in onnxruntime.get_available_providers():
+                raise ProviderError(
+                    f"--provider {provider}: the onnxruntime that is installed was built without it: "
+                    f"pip uninstall onnxruntime onnxruntime-gpu, then {_CURES[provider]}"
+                )
+            if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
+                # The CUDA libraries lie in wheels of their own, where the dynamic linker does not look.
+                onnxruntime.preload_dlls()
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self.threads
+            options.log_severity_level = _ERRORS_ONLY
+            options.add_session_config_entry(_RECORD_PLACES, "1")
+            try:
+                # The CPU stands behind it for single nodes, which are counted; a session that runs there
+                # as a whole is refused below.
+                session = onnxruntime.InferenceSession(
+                    self.model, options, providers=self._providers(provider), enable_fallback=0
+                )
+                running = session.get_providers()[0]
+            except Exception as error:  # noqa: BLE001 - onnxruntime's have no class in common
+                session, running, failure = None, None, error
+            else:
+                failure = None
+        if failure is not None and provider == "cpu":
+            raise OptionError(f"onnxruntime does not take this model: {_one_line(failure)}") from failure
+        if running != name:
+            raise ProviderError(
+                f"--provider {provider} does not run here: {_cause(said(), failure)}; {_CURES[provider]}"
+            )
+        nodes, fallback = _places(session, provider)
+        return Session(session, provider, chosen, self.threads, nodes, fallback)
+
+    def _providers(self, provider: str) -> list[str | tuple[str, dict[str, str]]]:
+        if provider == "cpu":
+            return [PROVIDERS["cpu"]]
+        cuda = {"device_id": str(self.device_index)}
+        if self.cuda_graph:
+            cuda["enable_cuda_graph"] = "1"
+        wanted: list[str | tuple[str, dict[str, str]]] = [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
+        if provider == "tensorrt":
+            wanted.insert(0, (PROVIDERS["tensorrt"], {"device_id": str(self.device_index)}))
+        return wanted
+
+
+def _has_gpu() -> bool:
+    try:
+        return bool(list_gpus())
+    except NoNvmlError:
+        return False
+
+
+def _places(session: Any, provider: str) -> tuple[int | None, int | None]:
+    """How many nodes the session runs, and how many of them on the CPU in place of the provider."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None, 0 if provider == "cpu" else None  # onnxruntime before 1.24 does not tell
+    try:
+        parts = session.get_provider_graph_assignment_info()
+        places = [(part.ep_name, len(part.get_nodes())) for part in parts]
+    except Exception:  # noqa: BLE001 - a build that does not record them fails in its own way
+        return None, 0 if provider == "cpu" else None
+    on_cpu = sum(nodes for name, nodes in places if name == PROVIDERS["cpu"])
+    return sum(nodes for _, nodes in places), 0 if provider == "cpu" else on_cpu
+
+
+def _cause(said: str, failure: Exception | None) -> str:
+    """Why a provider did not load, from what onnxruntime said on stderr and raised."""
+    everything = f"{said}\n{failure or ''}"
+    if missing := _MISSING.search(everything):
+        if missing[1].startswith("libcuda."):
+            return f"there is no NVIDIA driver (its library {missing[1]} is missing)"
+        return f"the library {missing[1]} is missing"
+    telling = [line for line in everything.splitlines() if re.search(r"(?i)fail|error|requir", line)]
+    return _one_line(telling[0]) if telling else "onnxruntime does not say why"
+
+
+def _one_line(error: object) -> str:
+    text = " ".join(str(error).split())
+    return re.sub(r"^\S+ \S+ \[\w:onnxruntime[^\]]*\] ", "", text)[:300]
+
+
+@contextmanager
+def heard() -> Iterator[Callable[[], str]]:
+    """Meanwhile take what this process, C libraries included, prints on stdout and stderr; what it was."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [(number, os.dup(number)) for number in (1, 2)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "said")
+        text = ""
+        with path.open("wb") as file:
+            try:
+                for number, _ in saved:
+                    os.dup2(file.fileno(), number)
+                yield lambda: text
+            finally:
+                _empty_c_buffers()
+                sys.stdout.flush()
+                sys.stderr.flush()
+                for number, copy in saved:
+                    os.dup2(copy, number)
+                    os.close(copy)
+                text = path.read_text(errors="replace")
+
+
+def _empty_c_buffers() -> None:
+    import ctypes
+
+    ctypes.CDLL(None).fflush(None)
