@@ -100,7 +100,7 @@ def export(
     layout: Layout = "uint8 NHWC" if embed_preprocessing else "float32 NCHW"
     progress(f"exporting {subject.model}", 0, None)
     # Where NHWC weights are kept, the graph transposes them on each call.
-    plain = model.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload] # torch's stub lacks it
+    plain = model.cpu().to(memory_format=torch.contiguous_format).eval()
     data = with_metadata(
         _traced(Normalising(plain, subject) if embed_preprocessing else plain, subject, layout, opset),
         subject,

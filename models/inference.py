@@ -63,9 +63,8 @@ class Answering:
         if self.engine == "onnxruntime":
             return self._session(work)
         torch.set_num_threads(self.threads)
-        answer = answering(self.trained(), torch.device(work.device), work.compute_dtype)
-        if self.engine == "torch.compile":
-            answer = _compiled(self.trained(), work)
+        compiled = self.engine == "torch.compile"
+        answer = answering(self.trained(), torch.device(work.device), work.compute_dtype, compiled=compiled)
         precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[work.compute_dtype]
         return _Model(self, work, answer, Runtime(self.engine, precision, threads=self.threads))
 
@@ -99,21 +98,6 @@ class Answering:
         if self.checkpoint is not None:
             return read(self.checkpoint, self.models).load()
         return self.subject.build()
-
-
-def _compiled(model: torch.nn.Module, work: Work) -> Answer:
-    device = torch.device(work.device)
-    ready = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload] # torch's stub lacks it
-    forward = torch.compile(ready)
-    compute: torch.dtype = getattr(torch, work.compute_dtype)
-
-    @torch.inference_mode()
-    def answer(images: Tensor) -> Tensor:
-        with torch.autocast(device.type, compute, enabled=compute != torch.float32):
-            outputs: Tensor = forward(images)
-        return outputs
-
-    return answer
 
 
 class _Planes:

@@ -103,6 +103,7 @@ class _Opening:
             options.intra_op_num_threads = self.threads
             options.log_severity_level = _ERRORS_ONLY
             options.add_session_config_entry(_RECORD_PLACES, "1")
+            failure: Exception | None = None
             try:
                 # The CPU stands behind it for single nodes, which are counted; a session that runs there
                 # as a whole is refused below.
@@ -112,8 +113,6 @@ class _Opening:
                 running = session.get_providers()[0]
             except Exception as error:  # noqa: BLE001 - onnxruntime's have no class in common
                 session, running, failure = None, None, error
-            else:
-                failure = None
         if failure is not None and provider == "cpu":
             raise OptionError(f"onnxruntime does not take this model: {_one_line(failure)}") from failure
         if running != name:

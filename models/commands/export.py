@@ -93,7 +93,10 @@ def command(
             trained_by = str(found.run.get("command", ""))
         else:
             assert model is not None
-            subject, trained_by = _subject(model, judging, **of_images), ""
+            subject, trained_by = (
+                _subject(model, judging, size=size, channels=channels, mean=mean, std=std),
+                "",
+            )
             network = subject.build()
             if weights is not None and (left := load_weights(network, weights)):
                 click.echo(f"throughput: {untrained(weights, left)}", err=True)

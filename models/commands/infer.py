@@ -116,6 +116,7 @@ def command(
     file = read_onnx(model)
     loaders = choose_loaders(loader)
     options = parse_assignments(assignments, loaders)
+    wanted = tuple(one.strip() for one in phases.split(",") if one.strip())
     if comparing and len(loaders) > 1:
         raise OptionError("--compare looks at the model alone: give one --loader")
     if checkpoint is not None:
@@ -141,7 +142,7 @@ def command(
                 provider=provider,
                 threads=threads,
                 cuda_graph=cuda_graph,
-                phases=tuple(one.strip() for one in phases.split(",") if one.strip()),  # type: ignore[arg-type] # it checks the names
+                phases=wanted,  # type: ignore[arg-type] # it checks the names
                 budget=Budget(seconds=seconds, repeats=repeats),
                 certified=not no_certificate,
                 recertify=recertify,

@@ -77,7 +77,7 @@ class Block:
     state: Path
     last: bool
 
-    needs: ClassVar = ("numba",)
+    needs: ClassVar[tuple[str, ...]] = ("numba",)
 
     def carry_out(self, tell: Tell) -> None:
         """Measure."""
@@ -100,7 +100,7 @@ class Certification:
     data: bool
     recertify: bool
 
-    needs: ClassVar = ("throughput.measure.certify", "torchvision.transforms")
+    needs: ClassVar[tuple[str, ...]] = ("throughput.measure.certify", "torchvision.transforms")
 
     def carry_out(self, tell: Tell) -> None:
         """Certify."""

@@ -38,16 +38,21 @@ class Predictions:
         return replace(self, outputs=self.outputs.double().softmax(dim=1))
 
 
-def answering(model: Module, device: torch.device, dtype: ComputeDtype) -> Callable[[Tensor], Tensor]:
-    """The outputs (N, C) of a model in evaluation mode for ready images, computed in ``dtype``."""
+def answering(
+    model: Module, device: torch.device, dtype: ComputeDtype, *, compiled: bool = False
+) -> Callable[[Tensor], Tensor]:
+    """The outputs (N, C) of a model in evaluation mode for ready images, computed in ``dtype``.
+
+    compiled: by torch.compile, which takes its time for the first images.
+    """
     ready = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload] # torch's stub lacks it
+    forward: Callable[[Tensor], Tensor] = torch.compile(ready) if compiled else ready
     compute: torch.dtype = getattr(torch, dtype)
 
     @torch.inference_mode()
     def answer(images: Tensor) -> Tensor:
         with torch.autocast(device.type, compute, enabled=compute != torch.float32):
-            outputs: Tensor = ready(images)
-        return outputs
+            return forward(images)
 
     return answer
 
