@@ -157,10 +157,11 @@ def _places(session: Any, provider: str) -> tuple[int | None, int | None]:
 def _cause(said: str, failure: Exception | None) -> str:
     """Why a provider did not load, from what onnxruntime said on stderr and raised."""
     everything = f"{said}\n{failure or ''}"
-    if missing := _MISSING.search(everything):
-        if missing[1].startswith("libcuda."):
-            return f"there is no NVIDIA driver (its library {missing[1]} is missing)"
-        return f"the library {missing[1]} is missing"
+    if missing := _MISSING.findall(everything):
+        # The last is what the provider itself lacks; before it is told what was looked for in vain elsewhere.
+        if missing[-1].startswith("libcuda."):
+            return f"there is no NVIDIA driver (its library {missing[-1]} is missing)"
+        return f"the library {missing[-1]} is missing"
     telling = [line for line in everything.splitlines() if re.search(r"(?i)fail|error|requir", line)]
     return _one_line(telling[0]) if telling else "onnxruntime does not say why"
 
