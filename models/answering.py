@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from throughput.models.onnx_files import Layout
-from throughput.models.providers import Session
+from throughput.models.providers import Session, run_options
 
 Answer = Callable[[Tensor], Tensor]
 """From images as the model takes them to logits (N, K)."""
@@ -41,8 +41,6 @@ def _on_host(session: Any) -> Answer:
 
 
 def _on_device(session: Any, layout: Layout, fixed_batch: int | None) -> Answer:
-    import onnxruntime
-
     given, wanted = session.get_inputs()[0].name, session.get_outputs()[0]
     kind = np.uint8 if layout == "uint8 NHWC" else np.float32
     classes = wanted.shape[1]
@@ -51,7 +49,7 @@ def _on_device(session: Any, layout: Layout, fixed_batch: int | None) -> Answer:
 
     def answer(images: Tensor) -> Tensor:
         count, device = len(images), images.device
-        options = onnxruntime.RunOptions()
+        options = None
         if fixed_batch == count:
             if count not in held:
                 held[count] = torch.empty_like(images), torch.empty((count, classes), device=device)
@@ -61,8 +59,7 @@ def _on_device(session: Any, layout: Layout, fixed_batch: int | None) -> Answer:
         else:
             logits = torch.empty((count, classes), device=device)
             if fixed_batch is not None:
-                for key, value in _GRAPH_OFF.items():
-                    options.add_run_config_entry(key, value)
+                options = run_options(_GRAPH_OFF)
         # onnxruntime works on a stream of its own: what torch has queued must be done.
         torch.cuda.current_stream(device).synchronize()
         binding = session.io_binding()

@@ -19,7 +19,15 @@ from throughput.errors import OptionError, SourceError
 from throughput.inferred import Parity
 from throughput.measure.environment import usable_cores
 from throughput.models.answering import session_answer
-from throughput.models.onnx_files import LEAST_OPSET, Layout, OnnxError, describe, require_size, with_metadata
+from throughput.models.onnx_files import (
+    LEAST_OPSET,
+    Layout,
+    OnnxError,
+    describe,
+    require_size,
+    require_valid,
+    with_metadata,
+)
 from throughput.models.parity import parity_of
 from throughput.models.providers import open_session
 from throughput.sources.splits import NEITHER, VAL
@@ -108,7 +116,7 @@ def export(
         command=command,
         layout=layout,
     )
-    _check(data, subject.model)
+    require_valid(data, subject.model)
     found = describe(out, data)
     parity = _parity(plain, data, found.layout, subject, judging, progress)
     if parity.relative > limit or not np.isfinite(parity.largest):
@@ -150,15 +158,6 @@ def _traced(model: nn.Module, subject: Subject, layout: Layout, opset: int) -> A
         ) from error
     assert program is not None
     return program.model_proto
-
-
-def _check(data: bytes, name: str) -> None:
-    import onnx
-
-    try:
-        onnx.checker.check_model(data, full_check=True)
-    except Exception as error:  # of a class that is not public
-        raise OnnxError(f"what torch exported of {name} is not valid ONNX: {_first_line(error)}") from error
 
 
 def some_images(source: Source, ids: NDArray[np.int64], most: int = IMAGES) -> Source:

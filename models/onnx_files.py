@@ -149,6 +149,16 @@ def with_metadata(
     return bytes(model.SerializeToString())
 
 
+def require_valid(data: bytes, name: str) -> None:
+    """Raise OnnxError where ONNX's own checker finds fault with a model."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(data, full_check=True)
+    except Exception as error:  # of a class that is not public
+        raise OnnxError(f"what was made of {name} is not valid ONNX: {_first_line(error)}") from error
+
+
 def require_size(size_bytes: int, name: str) -> None:
     """Raise OnnxError where a model does not fit into a single file."""
     if size_bytes > MOST_BYTES:

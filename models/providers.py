@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,16 @@ def open_session(
         return opened.on("cuda", "there is a GPU")
     except ProviderError as error:
         return opened.on("cpu", f"CUDA does not open: {error}")
+
+
+def run_options(entries: Mapping[str, str]) -> Any:
+    """onnxruntime's options of a single run."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    for key, value in entries.items():
+        options.add_run_config_entry(key, value)
+    return options
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ WRAPPED_BY = {
     "nvidia": {"loaders/dali.py"},
     "webdataset": {"loaders/tarshards.py"},
     "torchvision": {"models/zoo.py", "throughput/certificate/reference.py"},
-    "onnxruntime": {"models/sessions.py"},
+    "onnxruntime": {"models/sessions.py", "models/providers.py", "models/quantising.py"},
+    "onnx": {"models/onnx_files.py"},
     "timm": {"models/timm_zoo.py"},
 }
 """Heavy library -> the files that may import it, inside functions."""
