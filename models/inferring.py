@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from throughput.api import UNCERTIFIED, chosen_loaders
+from throughput.api import UNCERTIFIED
 from throughput.comparison import compare_rounds
 from throughput.contracts import Progress, Source, no_progress
 from throughput.errors import OptionError
@@ -118,7 +118,9 @@ def infer(
         for plan in plans:
             if inference.certified:
                 progress(f"certifying {plan.loader}", 0, None)
-                work = inference.judging.training_work(subject, plan.work.augmentation, plan.work.seed)
+                # What a certificate says does not depend on the size of a batch.
+                judging = replace(inference.judging, batch_size=None)
+                work = judging.training_work(subject, plan.work.augmentation, plan.work.seed)
                 task = Certification(plan.loader, plan.options, work, True, inference.recertify)
                 certificates[plan.loader] = certify(nursery, task, progress)
 
@@ -169,11 +171,6 @@ def file_arm(inference: Inference, file: Path, precision: str) -> Arm:
     """Another file of the same model."""
     reference = inference.file.path if file != inference.file.path else None
     return Arm(precision, replace(inference.answering, file=file, reference=reference))
-
-
-def choose_loaders(loaders: str) -> tuple[str, ...]:
-    """Names as ``--loader`` gives them."""
-    return chosen_loaders(loaders)
 
 
 def _require_fit(inference: Inference) -> Any:

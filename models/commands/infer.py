@@ -103,10 +103,11 @@ def command(
     The provider that really ran is told; one that was asked for and does not load is an error.
     """
     require_writable(json_path)
+    from throughput.api import chosen_loaders
     from throughput.choices import choose_source
     from throughput.cli.progress import progress_bar
     from throughput.measure.budget import Budget
-    from throughput.models.inferring import Inference, choose_loaders, infer
+    from throughput.models.inferring import Inference, infer
     from throughput.models.onnx_files import read_onnx
     from throughput.models.providers import open_session
     from throughput.options import parse_assignments
@@ -114,7 +115,7 @@ def command(
     from throughput.training.judging import Judging
 
     file = read_onnx(model)
-    loaders = choose_loaders(loader)
+    loaders = chosen_loaders(loader)
     options = parse_assignments(assignments, loaders)
     wanted = tuple(one.strip() for one in phases.split(",") if one.strip())
     if comparing and len(loaders) > 1:
