@@ -16,8 +16,6 @@ from throughput.sources import open_source
 from throughput.training.checkpoint import Subject
 from throughput.training.judging import Judging
 
-pytestmark = pytest.mark.gpu
-
 
 @pytest.fixture(scope="module")
 def exported(images, tmp_path_factory) -> OnnxFile:
@@ -53,8 +51,8 @@ def test_auto_takes_the_gpu_and_says_so(exported) -> None:
 
 def test_a_row_tells_of_the_gpu_and_of_transfers(throughput, images, exported, tmp_path) -> None:
     ran = throughput(
-        "infer", exported.path, f"--data={images}", "--provider=cuda", "--batch=8", "--workers=2", "--seconds=0.2",
-        "--repeats=2", "--no-certificate", f"--json={tmp_path / 'out.json'}",
+        "infer", exported.path, f"--data={images}", "--provider=cuda", "--batch=8", "--workers=2",
+        "--seconds=0.2", "--repeats=2", "--no-certificate", f"--json={tmp_path / 'out.json'}",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     (row,) = json.loads((tmp_path / "out.json").read_text())["rows"]
