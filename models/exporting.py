@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from throughput.cache import whole_file
-from throughput.contracts import Progress, Source, Work, no_progress
-from throughput.errors import OptionError, SourceError
+from throughput.contracts import Progress, Work, no_progress
+from throughput.errors import OptionError, first_line
 from throughput.inferred import Parity
 from throughput.measure.environment import usable_cores
-from throughput.models.answering import session_answer
+from throughput.models.answering import pixels_of, session_answer
 from throughput.models.onnx_files import (
     LEAST_OPSET,
     Layout,
@@ -30,7 +30,6 @@ from throughput.models.onnx_files import (
 )
 from throughput.models.parity import parity_of
 from throughput.models.providers import open_session
-from throughput.sources.splits import NEITHER, VAL
 from throughput.stdout import stdout_to_stderr
 from throughput.training.checkpoint import Subject
 from throughput.training.judging import Judging
@@ -91,13 +90,12 @@ def export(
     embed_preprocessing: bool = False,
     command: str = "",
     limit: float = LIMIT,
-    trained: bool = True,
     progress: Progress = no_progress,
 ) -> Exported:
     """Write ``model`` to ``out``, once it has answered ``judging``'s images as torch does.
 
-    command: that made the weights. limit: of ``Parity.relative``. trained: whether an accuracy means
-    anything. Raises OnnxError, and leaves no file, where the export fails or the answers differ.
+    command: that made the weights. limit: of ``Parity.relative``. Raises OnnxError, and leaves no file, where
+    the export fails or the answers differ.
     """
     if not LEAST_OPSET <= opset <= NEWEST_OPSET:
         raise OptionError(f"--opset must lie between {LEAST_OPSET} and {NEWEST_OPSET}, got {opset}")
@@ -118,14 +116,17 @@ def export(
     )
     require_valid(data, subject.model)
     found = describe(out, data)
+    if found.opset != opset:
+        raise OnnxError(
+            f"torch exported {subject.model} to opset {found.opset}, and cannot bring it to {opset}: choose "
+            f"--opset {found.opset}"
+        )
     parity = _parity(plain, data, found.layout, subject, judging, progress)
     if parity.relative > limit or not np.isfinite(parity.largest):
         raise OnnxError(
             f"{subject.model}: what was exported answers otherwise than torch does, and {out} was not "
             f"written: {parity.words}; the limit is {limit:g} (--limit)"
         )
-    if not trained:
-        parity = replace(parity, accuracy=None, reference_accuracy=None)
     with whole_file(out) as file:
         file.write(data)
     return Exported(out, len(data), found.opset, layout, parity)
@@ -154,23 +155,10 @@ def _traced(model: nn.Module, subject: Subject, layout: Layout, opset: int) -> A
             )
     except Exception as error:  # the exporter fails in many ways, with pages of text
         raise OnnxError(
-            f"torch cannot export {subject.model} to opset {opset}: {_first_line(error)}"
+            f"torch cannot export {subject.model} to opset {opset}: {first_line(error)}"
         ) from error
     assert program is not None
     return program.model_proto
-
-
-def some_images(source: Source, ids: NDArray[np.int64], most: int = IMAGES) -> Source:
-    """The source with ``most`` of these images held out, evenly from the first to the last, and no others.
-
-    As it is, where its kind cannot be split otherwise.
-    """
-    parts = np.full(len(source.labels), NEITHER, np.int8)
-    parts[ids[np.linspace(0, len(ids) - 1, min(most, len(ids))).astype(np.int64)]] = VAL
-    try:
-        return source.with_parts(parts)
-    except SourceError:
-        return source
 
 
 def _parity(
@@ -185,29 +173,21 @@ def _parity(
     reference: Callable[[Tensor], Tensor] = answering(model, torch.device("cpu"), "float32")
 
     def both(work: Work) -> Callable[[Tensor], Tensor]:
-        unscaled = pixels_of(work)
+        pixels = pixels_of(work)
 
         def answer(images: Tensor) -> Tensor:
-            given = unscaled(images) if layout == "uint8 NHWC" else images.contiguous()
+            given = pixels(images) if layout == "uint8 NHWC" else images.contiguous()
             return torch.cat([session(given), reference(images)], dim=1)
 
         return answer
 
-    every = np.arange(len(judging.source.labels))
-    few = replace(judging, source=some_images(judging.source, every), device="cpu", precision="fp32")
-    return parity_of(few.answers(subject, both, progress))
+    few = replace(
+        judging, ids=evenly(np.arange(len(judging.source.labels)), IMAGES), device="cpu", precision="fp32"
+    )
+    # Most were trained on: how many of them are told right says nothing.
+    return replace(parity_of(few.answers(subject, both, progress)), accuracy=None, reference_accuracy=None)
 
 
-def pixels_of(work: Work) -> Callable[[Tensor], Tensor]:
-    """From ready float32 images (N, C, S, S) back to their pixels, uint8 (N, S, S, C)."""
-    mean, std = (torch.tensor(one).view(1, -1, 1, 1) for one in (work.mean, work.std))
-
-    def unscaled(images: Tensor) -> Tensor:
-        pixels = ((images * std + mean) * 255).round_().clamp_(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous()
-
-    return unscaled
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def evenly(ids: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of ids (N,), from the first to the last."""
+    return ids[np.linspace(0, len(ids) - 1, min(most, len(ids))).astype(np.int64)]

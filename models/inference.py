@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 import torch
@@ -14,16 +15,16 @@ from torch import Tensor
 from throughput.contracts import Batch, Loader, Work
 from throughput.errors import LoaderError
 from throughput.inferred import Engine, Runtime
-from throughput.measure.feed import Feed
+from throughput.measure.feed import Feed, require_shape
 from throughput.measure.stream import HasEpochs
 from throughput.memory import ReusedMemory
-from throughput.models.answering import Answer, session_answer
+from throughput.models.answering import Answer, pixels_of, session_answer
 from throughput.models.onnx_files import Layout, read_onnx
 from throughput.models.parity import halves, parity_of
 from throughput.models.providers import Session, open_session
 from throughput.results import PhaseName, Row
 from throughput.trained import Classification, Evaluation
-from throughput.training.checkpoint import Subject, read
+from throughput.training.checkpoint import Subject, read, require_chosen
 from throughput.training.metrics import judge
 from throughput.training.predictions import answering, predict
 
@@ -38,7 +39,7 @@ class Answering:
     subject: what it knows. file: of an onnxruntime session. checkpoint: of the model in torch; without one,
     torch has the subject's model untrained. models: names that a checkpoint may have (``checkpoint.read``).
     reference: beside which the answers are judged: "torch", or an fp32 file. provider, threads, cuda_graph:
-    of the session. layout: of what it takes.
+    of the session. chosen: why that provider, where nobody asked for it. layout: of what the session takes.
     """
 
     subject: Subject
@@ -50,6 +51,7 @@ class Answering:
     provider: str = "auto"
     threads: int = 1
     cuda_graph: bool = False
+    chosen: str | None = None
     layout: Layout = "float32 NCHW"
 
     def feed(self, loader: Loader, work: Work) -> HasEpochs:
@@ -72,19 +74,26 @@ class Answering:
         assert self.file is not None
         found = read_onnx(self.file)
         device = torch.device(work.device)
+        stream = None
+        if device.type == "cuda" and not self.cuda_graph:
+            # What the loader does on the device goes on beside the session, as beside training.
+            own = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch types it not
+            torch.cuda.set_stream(own)
+            stream = int(own.cuda_stream)
         opened = open_session(
             found.data,
             self.provider,
             self.threads,
             device_index=device.index or 0,
             cuda_graph=self.cuda_graph,
+            stream=stream,
         )
         answer = session_answer(opened, self.layout, fixed_batch=work.batch_size if self.cuda_graph else None)
         runtime = Runtime(
             "onnxruntime",
             found.precision,
             provider=opened.provider,
-            chosen=opened.chosen,
+            chosen=self.chosen or opened.chosen,
             threads=opened.threads,
             nodes=opened.nodes,
             fallback_nodes=opened.fallback_nodes,
@@ -97,6 +106,7 @@ class Answering:
         """The model in torch."""
         if self.checkpoint is not None:
             return read(self.checkpoint, self.models).load()
+        require_chosen(self.file or Path(self.subject.model), self.subject.model, self.models)
         return self.subject.build()
 
 
@@ -124,10 +134,12 @@ class _Pixels:
     def __init__(self, loader: Loader, work: Work) -> None:
         self.samples_per_epoch = loader.samples_per_epoch
         self._loader = loader
+        self._work = work
         self._device = torch.device(work.device)
 
     def epoch(self, index: int) -> Iterator[Batch]:
         for batch in self._loader.epoch(index):
+            require_shape(batch, self._work)
             if batch.images.dtype != torch.uint8:
                 raise LoaderError(
                     "the model normalises by itself and takes uint8 images, and this loader yields "
@@ -138,7 +150,7 @@ class _Pixels:
 
 
 class _Model:
-    """Answers, timed one by one: both engines are waited for."""
+    """Answers. Alone each batch is timed, and waited for; beside a loader a GPU's queue is not emptied."""
 
     def __init__(
         self, made_of: Answering, work: Work, answer: Answer, runtime: Runtime, opened: Session | None = None
@@ -149,12 +161,15 @@ class _Model:
         self._runtime = runtime
         self._opened = opened
         self._seconds: list[float] = []
+        self._alone = True
         self._device = torch.device(work.device)
         self._host_batch: Batch | None = None
 
     def __call__(self, batch: Batch) -> object:
         if self._device.type == "cuda" and self._host_batch is None:
             self._host_batch = Batch(batch.images.cpu().pin_memory(), batch.labels, batch.ids)
+        if not self._alone:
+            return self._answer(batch.images)
         begin = time.perf_counter()
         answered = self._answer(batch.images)
         self.wait()
@@ -165,8 +180,9 @@ class _Model:
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()
 
-    def begin(self, state: Path) -> None:
-        """Nothing is learnt."""
+    def begin(self, state: Path) -> None:  # noqa: ARG002 - as of any
+        """Nothing is learnt; from here on a loader runs beside."""
+        self._alone = False
 
     def leave(self, state: Path) -> None:
         """Nothing was learnt."""
@@ -174,7 +190,7 @@ class _Model:
     def told(self, row: Row, phase: PhaseName) -> Row:
         """How long each batch took, of the model alone; by what means."""
         if phase != "model" or row.model is None:
-            return row
+            return replace(row, runtime=row.runtime or self._runtime)
         (one,) = row.model.passes
         last = tuple(self._seconds[-len(one.batch_wait_seconds) :])
         model = replace(row.model, passes=(replace(one, batch_step_seconds=last),))
@@ -184,7 +200,6 @@ class _Model:
         """Accuracy, precision, recall and F1; beside a checkpoint, how far the answers are torch's."""
         made_of = self._made_of
         subject = made_of.subject
-        row = replace(row, runtime=row.runtime or self._runtime)
         name = subject.model if made_of.file is None else f"{made_of.file}"
         if made_of.engine != "onnxruntime" and made_of.checkpoint is None:
             return replace(row, accuracy_reason="the model was not trained: give its --checkpoint")
@@ -193,7 +208,8 @@ class _Model:
         else:
             both = predict(self._beside(made_of.reference), batches)
             found, _ = halves(both)
-            row = replace(row, parity=parity_of(both, str(made_of.reference)))
+            name = "torch" if made_of.reference == "torch" else Path(made_of.reference).name
+            row = replace(row, parity=parity_of(both, name))
         metrics = judge(found)
         accuracy = metrics.top1 if isinstance(metrics, Classification) else None
         return replace(row, accuracy=accuracy, evaluation=Evaluation(name, subject.classes, metrics))
@@ -207,15 +223,22 @@ class _Model:
             layout = file.layout
             other = session_answer(open_session(file.data, "cpu", self._made_of.threads), layout)
         mean, std = (torch.tensor(one).view(1, -1, 1, 1) for one in (self._work.mean, self._work.std))
+        pixels = pixels_of(self._work)
+
+        def as_other(images: Tensor) -> Tensor:
+            if layout is None and images.dtype == torch.uint8:
+                unit = images.permute(0, 3, 1, 2).float() / 255
+                return (unit - mean.to(images.device)) / std.to(images.device)
+            if layout == "uint8 NHWC" and images.is_floating_point():
+                return pixels(images).cpu()
+            if layout is not None:
+                return (images.float() if images.is_floating_point() else images).cpu().contiguous()
+            return images
 
         def answer(images: Tensor) -> Tensor:
-            given = images
-            if layout is None and images.dtype == torch.uint8:
-                scale = [one.to(images.device) for one in (mean, std)]
-                given = (images.permute(0, 3, 1, 2).float() / 255 - scale[0]) / scale[1]
-            elif layout is not None:
-                given = (images.float() if images.is_floating_point() else images).cpu().contiguous()
-            return torch.cat([self._answer(images).float().cpu(), other(given).float().cpu()], dim=1)
+            return torch.cat(
+                [self._answer(images).float().cpu(), other(as_other(images)).float().cpu()], dim=1
+            )
 
         return answer
 
@@ -224,9 +247,10 @@ class _Model:
         if self._device.type != "cuda" or self._host_batch is None:
             return self._runtime
         images = self._host_batch.images
-        for number in range(2 + _HOST_BATCHES):
-            if number == 2:
-                begin = time.perf_counter()
+        taken = []
+        for _ in range(2 + _HOST_BATCHES):
+            begin = time.perf_counter()
             self._answer(images.to(self._device, non_blocking=True)).cpu()
-        rate = _HOST_BATCHES * len(images) / (time.perf_counter() - begin)
-        return replace(self._runtime, host_images_per_second=rate)
+            taken.append(time.perf_counter() - begin)
+        self._runtime = replace(self._runtime, host_images_per_second=len(images) / median(taken[2:]))
+        return self._runtime

@@ -24,10 +24,14 @@ from throughput.measure.rounds import measure_rounds
 from throughput.measure.run import certify
 from throughput.measure.suggestions import Possible
 from throughput.models.inference import Answering
-from throughput.models.onnx_files import OnnxFile
+from throughput.models.onnx_files import OnnxError, OnnxFile
 from throughput.models.providers import require_provider
 from throughput.results import PhaseName, Results, Row
+from throughput.training.checkpoint import Subject, read, require_chosen
 from throughput.training.judging import Judging, require_judgeable
+
+_ALIKE = ("classes", "outputs", "channels", "image_size", "mean", "std", "crop")
+"""What a file and a checkpoint of the same model have in common, whoever named it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Inference:
 
     file: the model. judging: the images and how they come; its loader is the first of ``loaders``.
     every: judge by all images, not by those held out. checkpoint: of the same model in torch, beside which
-    the answers are judged. threads: of an operation on the CPU; None: the usable cores.
+    the answers are judged. provider: as users name them, but not auto; chosen: why that one, where it was
+    left to us. threads: of an operation on the CPU; None: the usable cores.
     """
 
     file: OnnxFile
@@ -46,7 +51,8 @@ class Inference:
     every: bool = False
     checkpoint: Path | None = None
     models: tuple[str, ...] = ()
-    provider: str = "auto"
+    provider: str = "cpu"
+    chosen: str | None = None
     threads: int | None = None
     cuda_graph: bool = False
     phases: tuple[PhaseName, ...] = ("load", "model", "train")
@@ -74,21 +80,22 @@ class Inference:
             provider=self.provider,
             threads=self.threads or usable_cores(),
             cuda_graph=self.cuda_graph,
+            chosen=self.chosen,
             layout=self.file.layout,
         )
 
     def plan(self, loader: str, consumer: Answering, phases: tuple[PhaseName, ...] | None = None) -> Plan:
         """Every image is timed, made as held-out ones are; the accuracy is that of the held-out ones."""
-        source = self.judging.source
+        timed = self.judging.work(consumer.subject, every=True)
         return Plan(
             loader,
-            self.judging.work(consumer.subject, every=True),
+            replace(timed, source=self.judging.source, split="train"),
             str(self.file.path),
             dict(self.options.get(loader, {})),
             phases or self.phases,
             self.budget,
             consumer=consumer,
-            judged=None if self.every else source,
+            judge_all=self.every,
         )
 
 
@@ -162,7 +169,9 @@ def compare(inference: Inference, arms: Sequence[Arm], progress: Progress = no_p
 
 
 def torch_arm(inference: Inference, engine: Engine) -> Arm:
-    """The same model in torch."""
+    """The same model in torch. Raises CheckpointError where a file would choose what code is run."""
+    if inference.checkpoint is None:
+        require_chosen(inference.file.path, inference.file.subject.model, inference.models)
     consumer = replace(inference.answering, engine=engine, file=None, reference=inference.file.path)
     return Arm(engine, consumer)
 
@@ -173,10 +182,20 @@ def file_arm(inference: Inference, file: Path, precision: str) -> Arm:
     return Arm(precision, replace(inference.answering, file=file, reference=reference))
 
 
-def _require_fit(inference: Inference) -> Any:
-    """The subject, where its classes are the source's. Raises a ThroughputError."""
+def _require_fit(inference: Inference) -> Subject:
+    """The subject. Raises a ThroughputError where it is not the source's, or the checkpoint of another."""
+    path = inference.file.path
     subject = inference.file.for_source(inference.judging.source)
-    require_judgeable(inference.file.path, subject, inference.judging.source, every=inference.every)
+    require_judgeable(path, subject, inference.judging.source, every=inference.every)
+    if inference.checkpoint is not None:
+        of_torch = read(inference.checkpoint, inference.models).subject
+        for name in _ALIKE:
+            ours, theirs = getattr(subject, name), getattr(of_torch, name)
+            if ours != theirs:
+                raise OnnxError(
+                    f"{path} has {name} {ours!r}, and {inference.checkpoint} has {theirs!r}: it was not "
+                    "exported from this checkpoint, and its answers cannot be held against it"
+                )
     return subject
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from throughput.contracts import IMAGE_SIZE, IMAGENET_MEAN, IMAGENET_STD, Source
-from throughput.errors import ThroughputError
+from throughput.errors import ThroughputError, first_line
 from throughput.training.checkpoint import Subject, outputs_for, subject_from
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ def describe(path: Path, data: bytes) -> OnnxFile:
         )
     told = {one.key: one.value for one in model.metadata_props}
     layout, shape = _input(path, inputs[0])
+    if shape[0] is not None:
+        raise OnnxError(
+            f"{path} takes exactly {shape[0]} images at a time, and batches come in any size: export it with "
+            "an open batch (`throughput export` does)"
+        )
     outputs = _shape(model.graph.output[0])
     subject = _subject(path, told) or _guessed(path, shape, outputs)
     if subject.outputs != (outputs[-1] if outputs else None) and outputs and outputs[-1]:
@@ -112,7 +117,7 @@ def parse(path: Path, data: bytes) -> ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's error is of a class that is not public
-        raise OnnxError(f"{path} is no ONNX file: {_first_line(error)}") from error
+        raise OnnxError(f"{path} is no ONNX file: {first_line(error)}") from error
     if not model.graph.node or not model.opset_import:
         raise OnnxError(f"{path} is no ONNX file: it holds no graph")
     if any(one.data_location == onnx.TensorProto.EXTERNAL for one in model.graph.initializer):
@@ -156,7 +161,7 @@ def require_valid(data: bytes, name: str) -> None:
     try:
         onnx.checker.check_model(data, full_check=True)
     except Exception as error:  # of a class that is not public
-        raise OnnxError(f"what was made of {name} is not valid ONNX: {_first_line(error)}") from error
+        raise OnnxError(f"what was made of {name} is not valid ONNX: {first_line(error)}") from error
 
 
 def require_size(size_bytes: int, name: str) -> None:
@@ -211,7 +216,3 @@ def _guessed(path: Path, shape: list[int | None], outputs: list[int | None]) -> 
         for scale in (IMAGENET_MEAN, IMAGENET_STD)
     )
     return Subject(path.name, (), outputs[1], channels, height or IMAGE_SIZE, mean, std, "resized")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from throughput.errors import OptionError, ThroughputError
-from throughput.measure.nvml import NoNvmlError, list_gpus
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -41,7 +40,7 @@ class ProviderError(ThroughputError):
 class Session:
     """An open session. provider: as users name it. chosen: why that one, where it was left to us.
 
-    nodes, fallback_nodes: as of ``Runtime``.
+    nodes, fallback_nodes: as of ``Runtime``. on_our_stream: it works on a CUDA stream of the caller's.
     """
 
     session: Any
@@ -50,6 +49,7 @@ class Session:
     threads: int
     nodes: int | None
     fallback_nodes: int | None
+    on_our_stream: bool = False
 
 
 def require_provider(asked: str) -> None:
@@ -59,21 +59,30 @@ def require_provider(asked: str) -> None:
 
 
 def open_session(
-    model: bytes, asked: str, threads: int, *, device_index: int = 0, cuda_graph: bool = False
+    model: bytes,
+    asked: str,
+    threads: int,
+    *,
+    device_index: int = 0,
+    cuda_graph: bool = False,
+    stream: int | None = None,
 ) -> Session:
     """A session that runs on the provider that was asked for, or none. threads: for one operation.
 
-    ``auto``: CUDA where there is a GPU and it opens, else the CPU. Raises ProviderError, naming the library
-    that is missing; OptionError for a model that onnxruntime does not take.
+    ``auto``: CUDA where torch finds a GPU and it opens, else the CPU. stream: the CUDA stream to work on, as
+    ``torch.cuda.Stream.cuda_stream``. Raises ProviderError, naming the library that is missing; OptionError
+    for a model that onnxruntime does not take.
     """
     require_provider(asked)
-    opened = _Opening(model, threads, device_index, cuda_graph)
+    opened = _Opening(model, threads, device_index, cuda_graph, stream)
     if asked != AUTO:
         return opened.on(asked, None)
-    if not _has_gpu():
-        return opened.on("cpu", "there is no GPU")
+    import torch
+
+    if not torch.cuda.is_available():
+        return opened.on("cpu", "torch finds no GPU")
     try:
-        return opened.on("cuda", "there is a GPU")
+        return opened.on("cuda", "torch finds a GPU")
     except ProviderError as error:
         return opened.on("cpu", f"CUDA does not open: {error}")
 
@@ -94,6 +103,7 @@ class _Opening:
     threads: int
     device_index: int
     cuda_graph: bool
+    stream: int | None
 
     def on(self, provider: str, chosen: str | None) -> Session:
         """The session, if it runs where it is to."""
@@ -127,10 +137,16 @@ class _Opening:
             raise OptionError(f"onnxruntime does not take this model: {_one_line(failure)}") from failure
         if running != name:
             raise ProviderError(
-                f"--provider {provider} does not run here: {_cause(said(), failure)}; {_CURES[provider]}"
+                f"--provider {provider} does not run here: {_cause(said(), failure, provider)}"
             )
-        nodes, fallback = _places(session, provider)
-        return Session(session, provider, chosen, self.threads, nodes, fallback)
+        nodes, elsewhere = _places(session, name)
+        if nodes is not None and nodes == elsewhere and nodes > 0:
+            raise ProviderError(
+                f"--provider {provider} took none of the {nodes} nodes of this model: it would run "
+                "elsewhere; choose the provider that has these operators, or export the model otherwise"
+            )
+        on_our_stream = provider != "cpu" and self.stream is not None
+        return Session(session, provider, chosen, self.threads, nodes, elsewhere, on_our_stream)
 
     def _providers(self, provider: str) -> list[str | tuple[str, dict[str, str]]]:
         if provider == "cpu":
@@ -138,42 +154,44 @@ class _Opening:
         cuda = {"device_id": str(self.device_index)}
         if self.cuda_graph:
             cuda["enable_cuda_graph"] = "1"
+        if self.stream is not None:
+            cuda["user_compute_stream"] = str(self.stream)
         wanted: list[str | tuple[str, dict[str, str]]] = [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
         if provider == "tensorrt":
-            wanted.insert(0, (PROVIDERS["tensorrt"], {"device_id": str(self.device_index)}))
+            tensorrt = {name: value for name, value in cuda.items() if name != "enable_cuda_graph"}
+            wanted.insert(0, (PROVIDERS["tensorrt"], tensorrt))
         return wanted
 
 
-def _has_gpu() -> bool:
-    try:
-        return bool(list_gpus())
-    except NoNvmlError:
-        return False
+def _places(session: Any, name: str) -> tuple[int | None, int | None]:
+    """How many nodes the session has, and how many of them another provider than ``name`` took.
 
-
-def _places(session: Any, provider: str) -> tuple[int | None, int | None]:
-    """How many nodes the session runs, and how many of them on the CPU in place of the provider."""
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return None, 0 if provider == "cpu" else None  # onnxruntime before 1.24 does not tell
+    On the CPU alone there is no other. None where onnxruntime does not tell.
+    """
     try:
+        # From onnxruntime 1.24 on.
         parts = session.get_provider_graph_assignment_info()
         places = [(part.ep_name, len(part.get_nodes())) for part in parts]
     except Exception:  # noqa: BLE001 - a build that does not record them fails in its own way
-        return None, 0 if provider == "cpu" else None
-    on_cpu = sum(nodes for name, nodes in places if name == PROVIDERS["cpu"])
-    return sum(nodes for _, nodes in places), 0 if provider == "cpu" else on_cpu
+        return None, 0 if name == PROVIDERS["cpu"] else None
+    return sum(nodes for _, nodes in places), sum(nodes for one, nodes in places if one != name)
 
 
-def _cause(said: str, failure: Exception | None) -> str:
-    """Why a provider did not load, from what onnxruntime said on stderr and raised."""
-    everything = f"{said}\n{failure or ''}"
-    if missing := _MISSING.findall(everything):
+def _cause(said: str, failure: Exception | None, provider: str) -> str:
+    """Why a provider did not load, and what to do, from what onnxruntime said on stderr and raised."""
+    missing = _MISSING.findall(f"{said}\n{failure or ''}")
+    if missing and missing[-1].startswith("libcuda."):
+        return (
+            f"there is no NVIDIA driver (its library {missing[-1]} is missing): install it, or choose "
+            "--provider cpu"
+        )
+    if missing:
         # The last is what the provider itself lacks; before it is told what was looked for in vain elsewhere.
-        if missing[-1].startswith("libcuda."):
-            return f"there is no NVIDIA driver (its library {missing[-1]} is missing)"
-        return f"the library {missing[-1]} is missing"
-    telling = [line for line in everything.splitlines() if re.search(r"(?i)fail|error|requir", line)]
-    return _one_line(telling[0]) if telling else "onnxruntime does not say why"
+        return f"the library {missing[-1]} is missing: {_CURES[provider]}"
+    if failure is not None:
+        return _one_line(failure)
+    telling = [line for line in said.splitlines() if re.search(r"(?i)fail|error|requir", line)]
+    return f"{_one_line(telling[0]) if telling else 'onnxruntime does not say why'}; {_CURES[provider]}"
 
 
 def _one_line(error: object) -> str:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from throughput.contracts import Progress, Work, no_progress
-from throughput.errors import OptionError
-from throughput.models.exporting import pixels_of, some_images
+from throughput.errors import OptionError, ThroughputError, first_line
+from throughput.models.answering import pixels_of
+from throughput.models.exporting import evenly
 from throughput.models.onnx_files import OnnxError, OnnxFile, parse, with_metadata
 from throughput.stdout import stdout_to_stderr
 from throughput.training.judging import Judging
@@ -71,14 +72,13 @@ def quantise(
     try:
         with tempfile.TemporaryDirectory(prefix="tp-") as folder, _quiet():
             made = _made(model, kind, judging, calibration, Path(folder), progress)
-    except OptionError:
-        raise
+    except ThroughputError:
+        raise  # the images are the user's
     except Exception as error:  # onnxruntime's quantiser fails in any way
-        if isinstance(error, OnnxError):
-            raise
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise OnnxError(f"{model.path} cannot be made {kind}: {type(error).__name__}: {first}") from error
-    return with_metadata(made, model.subject, precision=kind, command=model.command, layout=model.layout)
+        cause = f"{type(error).__name__}: {first_line(error)}"
+        raise OnnxError(f"{model.path} cannot be made {kind}: {cause}") from error
+    subject = model.for_source(judging.source)
+    return with_metadata(made, subject, precision=kind, command=model.command, layout=model.layout)
 
 
 def _made(
@@ -121,6 +121,8 @@ def _made(
             calibrate_method={"minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy}[
                 calibration.method
             ],
+            # Histograms are made image by image: of all at once, every intermediate would be held.
+            extra_options={"CalibStridedMinMax": 1} if calibration.method == "entropy" else {},
         )
     return parse(out, out.read_bytes())
 
@@ -131,16 +133,16 @@ def calibration_batches(
     """Images to train on, made as held-out ones are, as the graph takes them; held-out ones without any."""
     source = judging.source
     train = source.ids("train")
-    chosen = some_images(source, train if len(train) else source.ids("val"), images)
-    few = replace(judging, source=chosen, device="cpu", precision="fp32")
+    ids = evenly(train if len(train) else source.ids("val"), images)
+    few = replace(judging, ids=ids, device="cpu", precision="fp32")
     found: list[Tensor] = []
 
     def keep(work: Work) -> Any:
-        unscaled = pixels_of(work)
+        pixels = pixels_of(work)
 
         def kept(ready: Tensor) -> Tensor:
             given = (
-                unscaled(ready)
+                pixels(ready)
                 if model.layout == "uint8 NHWC"
                 else ready.clone(memory_format=torch.contiguous_format)
             )
@@ -154,16 +156,26 @@ def calibration_batches(
 
 
 class _Batches:
-    """onnxruntime's CalibrationDataReader: the next input, None after the last."""
+    """onnxruntime's CalibrationDataReader: one image after another, None after the last of a range."""
 
     def __init__(self, model: OnnxFile, batches: list[Tensor]) -> None:
         self._name = model.input
-        self._batches = iter(batches)
+        self._images = torch.cat(batches)
+        self._next, self._end = 0, len(self._images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Go on with these."""
+        self._next, self._end = start_index, end_index
 
     def get_next(self) -> dict[str, Any] | None:
-        """Input name -> array."""
-        batch = next(self._batches, None)
-        return None if batch is None else {self._name: batch.numpy()}
+        """Input name -> array of one image."""
+        if self._next >= self._end:
+            return None
+        self._next += 1
+        return {self._name: self._images[self._next - 1 : self._next].numpy()}
 
 
 @contextmanager

@@ -131,15 +131,7 @@ def _answered(row: Row) -> Iterator[str]:
     runtime = row.runtime
     if runtime is None:
         return
-    told = f"{runtime.engine}, {runtime.precision}"
-    if runtime.provider is not None:
-        told += f", ran on {runtime.provider}" + (f" ({runtime.chosen})" if runtime.chosen else "")
-    if runtime.threads is not None and runtime.provider in (None, "cpu"):
-        told += f", {runtime.threads} threads"
-    if runtime.fallback_nodes:
-        told += f"; {runtime.fallback_nodes} of {runtime.nodes} nodes FELL BACK to the CPU"
-    elif runtime.nodes is not None and runtime.provider != "cpu":
-        told += f"; all {runtime.nodes} nodes there"
+    told = runtime.words
     latency = None if row.model is None else row.model.latency_ms
     if latency is not None:
         shares = ", ".join(f"{value:,.1f} ms ({share})" for share, value in latency.items())

@@ -68,7 +68,7 @@ def _title(results: Results) -> str:
 
 def _is_evaluation(row: Row) -> bool:
     """Whether nothing was measured of it but how good a model is."""
-    return row.evaluation is not None and row.train is None
+    return row.evaluation is not None and row.train is None and row.model is None
 
 
 def _rank(row: Row) -> tuple[bool, bool, float]:

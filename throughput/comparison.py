@@ -120,7 +120,7 @@ class RunComparison:
 
 def compare_runs(a: Mapping[str, Any], b: Mapping[str, Any]) -> RunComparison:
     """Compare what ``throughput bench --json`` wrote of two runs (``results_file.read_results``)."""
-    rows_a, rows_b = ({row["loader"]: row for row in run["rows"]} for run in (a, b))
+    rows_a, rows_b = ({_key(row): row for row in run["rows"]} for run in (a, b))
     both = [loader for loader in rows_a if loader in rows_b]
     changes: list[RateChange] = []
     left_out = [f"{loader}: only in A" for loader in rows_a if loader not in rows_b]
@@ -143,6 +143,8 @@ def compare_runs(a: Mapping[str, Any], b: Mapping[str, Any]) -> RunComparison:
             for warning in row.get("warnings") or ()
         ]
         others += differing(row_a, row_b, ("options", "decode"), prefix=f"{loader}: ")
+        runtimes = [row.get("runtime") or {} for row in (row_a, row_b)]
+        others += differing(*runtimes, ("provider", "threads", "fallback_nodes"), prefix=f"{loader}: ")
         certified = [(row.get("certificate") or {}).get("comparable") for row in (row_a, row_b)]
         if certified[0] != certified[1]:
             others.append(Difference(f"{loader}: certified to do the same work", *certified))
@@ -173,6 +175,14 @@ def require_alike(comparison: RunComparison, allow: Collection[str] = ()) -> Non
             f"{'; '.join(found)}. Rates measured under such differences say little about the loaders: "
             "measure again alike, or have them compared all the same as said in brackets"
         )
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    """The loader; where it fed a model that answered, with what ran that."""
+    runtime = row.get("runtime")
+    if not runtime:
+        return str(row["loader"])
+    return f"{row['loader']}, {runtime['engine']} {runtime['precision']}"
 
 
 def _why_not(row: Mapping[str, Any]) -> str | None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def first_line(error: Exception) -> str:
+    """Of what a library's error says; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class ThroughputError(Exception):
     """The input is wrong: the command line prints the message as one line and exits with 2."""
 

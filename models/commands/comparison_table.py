@@ -27,11 +27,11 @@ def tell_comparison(title: str, results: Results, names: list[str], json_path: P
     compared = {one.loader: one for one in results.comparisons}
     named = list(zip(names, results.rows, strict=True))
     measured = [(name, row) for name, row in named if row.status == "ok"]
-    print_table(title, _HEADINGS, [_cells(name, row, compared.get(name)) for name, row in measured])
+    cells = [_cells(name, row, compared.get(name), first=name == names[0]) for name, row in measured]
+    print_table(title, _HEADINGS, cells)
     for name, row in named:
         if row.runtime is not None:
-            where = row.runtime.provider or row.runtime.engine
-            click.echo(f"{name}: ran on {where} in {row.runtime.precision}, {row.runtime.threads} threads")
+            click.echo(f"{name}: {row.runtime.words}")
         if row.parity is not None:
             click.echo(f"{name} beside {row.parity.reference}: {row.parity.words}")
         elif row.accuracy_reason is not None:
@@ -44,13 +44,16 @@ def tell_comparison(title: str, results: Results, names: list[str], json_path: P
         raise NothingMeasuredError("none of these could be measured; why is told above")
 
 
-def _cells(name: str, row: Row, compared: Comparison | None) -> tuple[str, ...]:
+def _cells(name: str, row: Row, compared: Comparison | None, *, first: bool) -> tuple[str, ...]:
     runtime, model = row.runtime, row.model
     assert runtime is not None
     assert model is not None
     rate, latency = model.images_per_second, model.latency_ms
+    agreement = None if row.parity is None else row.parity.agreement
     half = "" if rate.low is None or rate.high is None else f" ±{(rate.high - rate.low) / 2:,.1f}"
-    ratio = "1" if compared is None else f"{compared.ratio:.2f}"
+    ratio = "1" if first else "-"
+    if compared is not None:
+        ratio = f"{compared.ratio:.2f}"
     if compared is not None and compared.low is not None and compared.high is not None:
         ratio += f" [{compared.low:.2f}, {compared.high:.2f}]"
     return (
@@ -60,6 +63,6 @@ def _cells(name: str, row: Row, compared: Comparison | None) -> tuple[str, ...]:
         f"{latency['p50']:,.1f}" if latency else "-",
         f"{latency['p99']:,.1f}" if latency else "-",
         f"{100 * row.accuracy:.2f}%" if row.accuracy is not None else "-",
-        f"{100 * row.parity.agreement:.2f}%" if row.parity is not None else "-",
+        f"{100 * agreement:.2f}%" if agreement is not None else "-",
         f"{runtime.bytes / 1e6:,.2f}" if runtime.bytes else "-",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from throughput.cli.judging_options import judging_of, judging_options
+from throughput.cli.judging_options import images_options, judging_of
 from throughput.cli.shared_options import channels_option, mean_option, model_size_option, std_option
 from throughput.errors import OptionError
 
@@ -47,7 +47,7 @@ _OF_IMAGES = ("size", "channels", "mean", "std")
     metavar="SHARE",
     help="How far logits may be off, relative to an image's largest. [default: 0.001]",
 )
-@judging_options
+@images_options
 def command(
     *,
     out: Path,
@@ -109,7 +109,6 @@ def command(
             embed_preprocessing=embed_preprocessing,
             command=trained_by,
             limit=LIMIT if limit is None else limit,
-            trained=found is not None,
             progress=progress,
         )
     click.echo(

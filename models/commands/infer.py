@@ -104,9 +104,10 @@ def command(
     """
     require_writable(json_path)
     from throughput.api import chosen_loaders
-    from throughput.choices import choose_source
+    from throughput.choices import choose_device, choose_source
     from throughput.cli.progress import progress_bar
     from throughput.measure.budget import Budget
+    from throughput.measure.plan import PHASES
     from throughput.models.inferring import Inference, infer
     from throughput.models.onnx_files import read_onnx
     from throughput.models.providers import open_session
@@ -118,19 +119,26 @@ def command(
     loaders = chosen_loaders(loader)
     options = parse_assignments(assignments, loaders)
     wanted = tuple(one.strip() for one in phases.split(",") if one.strip())
+    if comparing and (no_certificate or recertify or set(wanted) != set(PHASES)):
+        raise OptionError(
+            "--compare times the model alone and certifies no loader: leave --phases and certificates out"
+        )
     if comparing and len(loaders) > 1:
         raise OptionError("--compare looks at the model alone: give one --loader")
     if checkpoint is not None:
         read(checkpoint, models)  # refused before anything is measured
-    # So is a provider that does not run here.
-    running = open_session(file.data, provider, 1)
+    # So is a provider that does not run here; what auto chooses is chosen once.
+    opened = open_session(file.data, provider, 1)
+    provider, why = opened.provider, opened.chosen
+    del opened
+    if provider != "cpu":
+        choose_device("cuda")  # batches are made ready there
     finished: list[Results] = []
     interrupted = False
     try:
         with progress_bar() as progress:
             source = choose_source(data, progress=progress, **chosen)
-            device = "cpu" if running.provider == "cpu" else "cuda"
-            del running
+            device = "cpu" if provider == "cpu" else "cuda"
             judging = Judging(source, loaders[0], options[loaders[0]], batch, workers, "fp32", device)
             inference = Inference(
                 file,
@@ -141,6 +149,7 @@ def command(
                 checkpoint=checkpoint,
                 models=models,
                 provider=provider,
+                chosen=why,
                 threads=threads,
                 cuda_graph=cuda_graph,
                 phases=wanted,  # type: ignore[arg-type] # it checks the names

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from throughput.cli.judging_options import judging_of, judging_options
+from throughput.cli.judging_options import images_options, judging_of
 from throughput.cli.output import require_writable
 from throughput.cli.shared_options import json_option
 from throughput.errors import OptionError
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=int, metavar="N", help="Of an operation. [default: the usable cores]")
 @click.option("--seconds", type=float, default=3.0, show_default=True, metavar="S", help="Of a timed pass.")
 @click.option("--repeats", type=int, default=3, show_default=True, metavar="N", help="Timed passes of each.")
-@judging_options
+@images_options
 @json_option
 def command(
     *,
@@ -82,13 +82,13 @@ def command(
     calibration = Calibration(calibration_images, method, reduce_range)  # type: ignore[arg-type] # it checks the name
     file = read_onnx(given)
     with progress_bar() as progress:
-        judging = judging_of(progress, **chosen)
+        # Both files run on the CPU, which int8 is for.
+        judging = judging_of(progress, **chosen, precision="fp32", device="cpu")
         inference = Inference(
             file,
             judging,
             (judging.loader,),
             {judging.loader: judging.options},
-            provider="cpu",
             threads=threads,
             budget=Budget(seconds=seconds, repeats=repeats),
             certified=False,

@@ -41,16 +41,19 @@ _OPTIONS = (
     opt_option,
     batch_option,
     click.option("--workers", default="auto", show_default=True, metavar="N|auto", help="That load."),
-    precision_option,
-    device_option,
 )
 
 
-def judging_options(command: Function) -> Function:
-    """The command with all of them; ``judging_of`` takes them by name."""
+def images_options(command: Function) -> Function:
+    """The command with those that tell of images; ``judging_of`` takes them by name."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def judging_options(command: Function) -> Function:
+    """With those that tell what computes, too."""
+    return images_options(precision_option(device_option(command)))
 
 
 def judging_of(
@@ -65,8 +68,8 @@ def judging_of(
     assignments: tuple[str, ...],
     batch: int | None,
     workers: str,
-    precision: str,
-    device: str,
+    precision: str = "auto",
+    device: str = "auto",
 ) -> Judging:
     """What was chosen. Raises a ThroughputError."""
     from throughput.choices import choose_source

@@ -10,8 +10,8 @@ from itertools import islice
 
 import torch
 
-from throughput.contracts import Batch, LoaderFactory, Prepared, Work
-from throughput.errors import LoaderError, ThroughputError, UnknownNameError
+from throughput.contracts import Batch, LoaderFactory, Work
+from throughput.errors import LoaderError, SourceError, ThroughputError, UnknownNameError
 from throughput.measure.budget import Budget
 from throughput.measure.consumer import Consuming
 from throughput.measure.environment import usable_cores
@@ -29,6 +29,7 @@ from throughput.measure.waiting import waiting_on
 from throughput.options import build_options
 from throughput.registry import load_loader, missing_requirements
 from throughput.results import LedgerCount, Phase, PhaseName, Preparation, Row
+from throughput.sources.splits import all_held_out
 
 REPLAYED_BATCHES = 2
 TELL_INTERVAL_SECONDS = 0.1
@@ -81,6 +82,14 @@ def _counted(batches: Iterator[Batch], ledger: Ledger) -> Iterator[Batch]:
         yield batch
 
 
+def _as_held_out(work: Work) -> Work:
+    """Every image, made as held-out ones are; those that are held out, where a source cannot be split so."""
+    try:
+        return replace(work, source=all_held_out(work.source), split="val")
+    except SourceError:
+        return replace(work, split="val")
+
+
 @dataclass
 class _Opened:
     """A loader that runs, as a stream of ready batches, and when its opening began."""
@@ -111,8 +120,9 @@ class _Measurement:
     def row(self) -> Row:
         torch.set_num_threads(usable_cores())
         plan = self._plan
-        prepared = self._prepare(plan.work)
-        work = prepared.work
+        prepared = self._factory.prepare(plan.work, self._options, self._progress)
+        # A loader converts for training, and the copy holds both splits.
+        work = prepared.work if plan.consumer is None else _as_held_out(prepared.work)
         storage = Storage(work.source, plan.cache, self._progress)
         # A loader that repeats samples on purpose has nothing to be counted.
         expected = work.source.ids(work.split) if self._factory.takes_work else None
@@ -130,7 +140,7 @@ class _Measurement:
             row = replace(row, load=self._load(work, storage))
         if "model" in plan.phases or "train" in plan.phases:
             batches, samples_per_epoch = self._whole_batches(work)
-            if not self._factory.takes_work:
+            if not self._factory.takes_work and plan.consumer is None:
                 row = replace(row, warnings=(*row.warnings, *implausible(batches, work, samples_per_epoch)))
             model = self._consumer.start(work, batches, takes_work=self._factory.takes_work)
             self._warm(work, model, batches[0])
@@ -141,10 +151,11 @@ class _Measurement:
             if "train" in plan.phases:
                 model.begin(self._block.state)
                 row = model.told(replace(row, train=self._run("train", work, model, storage)), "train")
-            if not self._block.last:
+            if "train" in plan.phases and not self._block.last:
                 model.leave(self._block.state)
-            elif "train" in plan.phases or plan.consumer is not None:
-                row = self._judge(row, work, model)
+            if self._block.last and ("train" in plan.phases or plan.consumer is not None):
+                judged = work if plan.judge_all else replace(prepared.work, split="val")
+                row = self._judge(row, judged, model)
         # Without all phases no verdict asks for them, and they are those of train crops.
         if self._block.last and set(plan.phases) == set(PHASES) and work.split == "train":
             row = self._with_stages(row, work)
@@ -162,11 +173,6 @@ class _Measurement:
     def _load(self, work: Work, storage: Storage) -> Phase:
         # A GPU finishes batches behind the host's back; the pass waits for it at its end.
         return self._run("load", work, lambda _: None, storage)
-
-    def _prepare(self, work: Work) -> Prepared:
-        """A loader converts for training, and the copy holds both splits."""
-        prepared = self._factory.prepare(replace(work, split="train"), self._options, self._progress)
-        return replace(prepared, work=replace(prepared.work, split=work.split))
 
     def _run(self, name: PhaseName, work: Work, step: Step, storage: Storage) -> Phase:
         """A pass over a loader: from a cold cache from its opening on, else once it runs steadily."""
@@ -232,16 +238,13 @@ class _Measurement:
         return whole, samples_per_epoch
 
     def _judge(self, row: Row, work: Work, model: Consuming) -> Row:
-        """How good the answers for the held-out images are, through the same loader."""
-        if self._plan.judged is not None:
-            work = self._prepare(replace(self._plan.work, source=self._plan.judged)).work
-        work = replace(work, split="val")
+        """How good the answers for the held-out images of a work are, through the same loader."""
         if not self._factory.takes_work:
             return replace(row, accuracy_reason="this pipeline does not say which images it holds out")
         if len(work.source.ids("val")) == 0:
             return replace(row, accuracy_reason="no image is held out: no class has two images or more")
         if self._factory.ceiling:
-            return replace(row, accuracy_reason="trained on a few batches only: accuracy means nothing")
+            return replace(row, accuracy_reason="it repeats a few batches: accuracy means nothing")
         self._tell(Doing("accuracy", 0, None))
         work = replace(work, batch_size=min(work.batch_size, len(work.source.ids("val"))))
         ledger = Ledger(work.source.ids("val"), Labels(work.source.labels))

@@ -93,7 +93,8 @@ def _known_ids(batch: Batch, came: int) -> NDArray[np.int64]:
     return np.where(ids < 0, np.arange(came, came + len(ids)), ids)
 
 
-def _require_shape(batch: Batch, work: Work) -> None:
+def require_shape(batch: Batch, work: Work) -> None:
+    """Raise LoaderError for a batch (N, C, S, S) of a shape that the work does not ask for."""
     count, size = len(batch.ids), work.image_size
     expected = (count, work.channels, size, size)
     if tuple(batch.images.shape) != expected or len(batch.labels) != count:
@@ -135,7 +136,7 @@ class _HostFinish:
         return nullcontext()
 
     def __call__(self, batch: Batch, epoch: int = 0, came: int = 0) -> Batch:
-        _require_shape(batch, self._work)
+        require_shape(batch, self._work)
         images = batch.images
         if self._augmenting is not None:
             images = self._augmenting(batch, images, epoch, came)
@@ -186,7 +187,7 @@ class _CudaFinish:
         return torch.cuda.stream(self._stream)
 
     def __call__(self, batch: Batch, epoch: int = 0, came: int = 0) -> Batch:
-        _require_shape(batch, self._work)
+        require_shape(batch, self._work)
         images = batch.images
         if images.device.type == "cpu" and not images.is_pinned():
             # From pageable memory the transfer would make the host wait, and overlap with nothing.

@@ -116,20 +116,21 @@ def _warnings(row: Row) -> tuple[str, ...]:
     warnings = []
     if row.loss is not None and not math.isfinite(row.loss):
         warnings.append(f"the loss became {row.loss}: the model did not learn, try --precision fp32")
-    for name, phase in (("alone", row.load), ("model", row.model), ("training", row.train)):
+    both = "training" if row.runtime is None else "both together"
+    for name, phase in (("alone", row.load), ("model", row.model), (both, row.train)):
         if phase is not None:
             warnings += unsteady(phase, name)
     if row.train is not None and row.load is not None:
         train, load = (phase.images_per_second.median for phase in (row.train, row.load))
         if train > load * (1 + SUSPECT_EXCESS):
             warnings.append(
-                f"training came out at {100 * train / load:.0f} % of the loader alone, which cannot be: "
+                f"{both} came out at {100 * train / load:.0f} % of the loader alone, which cannot be: "
                 "the machine was busy in between; free it, or raise --seconds"
             )
     share = row.share_of_ceiling
     if share is not None and share > 1 + SUSPECT_EXCESS:
         warnings.append(
-            f"training came out at {100 * share:.0f} % of the model alone, which cannot be: "
+            f"{both} came out at {100 * share:.0f} % of the model alone, which cannot be: "
             "the machine was busy in between; free it, or raise --seconds"
         )
     return tuple(warnings)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from throughput.contracts import Source, Work
+from throughput.contracts import Work
 from throughput.errors import OptionError
 from throughput.measure.budget import Budget
 from throughput.results import Certificate, PhaseName, Row
@@ -43,7 +43,8 @@ class Plan:
     loader: a registered name or ``package.module:attribute``. options: the loader's own, by name.
     cache: the state that the page cache must be in before each pass; ``any`` leaves it as it is.
     model: what is trained, or the name of ``consumer``. consumer: what takes the batches, where that is not
-    the training of ``model``. judged: whose held-out images tell the accuracy, where the work's do not.
+    the training of ``model``; every image is then timed, made as held-out ones are. judge_all: the accuracy
+    is that of every image, too, and not of those held out.
     """
 
     loader: str
@@ -55,7 +56,7 @@ class Plan:
     compile: bool = False
     cache: CacheMode = "any"
     consumer: Consumer | None = None
-    judged: Source | None = None
+    judge_all: bool = False
 
     def __post_init__(self) -> None:
         require_phases(self.phases)

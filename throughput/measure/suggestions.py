@@ -241,7 +241,8 @@ def _faster_steps(case: _Case, possible: Possible) -> Iterator[_Idea]:
         yield case.guessed(text, balance.predicted(model_factor=_COMPILE), {"compile": "true"})
     batch_size = int(work.get("batch_size") or 0)
     if balance.on_gpu and 0 < 2 * batch_size <= int(work.get("train_images") or 0):
-        text = "a larger batch, if the memory has room (the learning rate must follow): fewer, fuller kernels"
+        follow = " (the learning rate must follow)" if balance.activity == "training" else ""
+        text = f"a larger batch, if the memory has room{follow}: fewer, fuller kernels"
         most = balance.predicted(model_factor=_TWICE_THE_BATCH)
         yield case.guessed(text, most, {"batch": str(2 * batch_size)})
 

@@ -63,6 +63,11 @@ def parts_of(source: Source) -> NDArray[np.int8]:
     return parts
 
 
+def all_held_out(source: Source) -> Source:
+    """Every image as if it were held out. Raises SourceError where the source's kind cannot be split so."""
+    return source.with_parts(np.full(len(source.labels), VAL, np.int8))
+
+
 def checked_parts(source: Source, parts: NDArray[np.int8]) -> NDArray[np.int8]:
     """``parts``, if they can be those of the source. Raises SourceError."""
     if parts.shape != (len(source.labels),) or not np.isin(parts, (TRAIN, VAL, NEITHER)).all():

@@ -16,7 +16,7 @@ from torch.nn import Module
 
 from throughput.cache import whole_file
 from throughput.contracts import CROPS, Source, Work
-from throughput.errors import OptionError, ThroughputError
+from throughput.errors import OptionError, ThroughputError, first_line
 from throughput.registry import is_pointed_at, load_model_family_for
 from throughput.training.classifier import classifier_of
 from throughput.training.errors import CheckpointError
@@ -76,7 +76,7 @@ class Subject:
         except Exception as error:  # a model's code may fail in any way
             raise OptionError(
                 f"the model {self.model!r} cannot be built for {self.outputs} outputs and {self.channels} "
-                f"channels: {type(error).__name__}: {_first_line(error)}"
+                f"channels: {type(error).__name__}: {first_line(error)}"
             ) from error
         if not isinstance(made, Module):
             raise OptionError(f"the model {self.model!r} builds no torch Module, but {_short(made)}")
@@ -107,7 +107,7 @@ class Checkpoint:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
             raise CheckpointError(
-                f"these are not weights of {self.subject.model}: {_first_line(error)}"
+                f"these are not weights of {self.subject.model}: {first_line(error)}"
             ) from error
         return model.eval()
 
@@ -169,7 +169,7 @@ def read(path: Path, models: Collection[str] = ()) -> Checkpoint:
             "use the version that wrote it, or a newer one"
         )
     subject = subject_from(path, content.get("subject"))
-    _require_chosen(path, subject.model, models)
+    require_chosen(path, subject.model, models)
     weights, run = content.get("weights"), content.get("run")
     if not _are_weights(weights):
         raise CheckpointError(f"{path} is damaged: it holds no weights")
@@ -201,12 +201,13 @@ def subject_from(path: Path, given: object) -> Subject:
     return found
 
 
-def _require_chosen(path: Path, found: str, models: Collection[str]) -> None:
+def require_chosen(path: Path, found: str, models: Collection[str]) -> None:
+    """Raise CheckpointError where a file would choose what code is run, or holds another model."""
     if found in models:
         return
     if is_pointed_at(found):
         raise CheckpointError(
-            f"{path} holds weights of {found}, code that would be imported and called, and a file may not "
+            f"{path} names {found}, code that would be imported and called, and a file may not "
             f"choose that: if you trust it, give --model {found}"
         )
     if models:
@@ -298,7 +299,7 @@ def _read(path: Path) -> Any:
             "save a state dict with torch.save"
         ) from error
     except Exception as error:  # a damaged file fails in any way, most of all one of torch's old format
-        raise CheckpointError(f"{path} is damaged, or no file of weights: {_first_line(error)}") from error
+        raise CheckpointError(f"{path} is damaged, or no file of weights: {first_line(error)}") from error
 
 
 def _told(*, missing: list[str], other: list[str], unknown: list[str]) -> str:
@@ -320,7 +321,3 @@ def _some(names: list[str]) -> str:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
@@ -21,6 +22,7 @@ from throughput.choices import (
 )
 from throughput.contracts import Augmentation, Progress, Source, Work, no_progress
 from throughput.errors import OptionError
+from throughput.sources.splits import NEITHER, all_held_out
 from throughput.sources.splits import VAL as HELD_OUT
 from throughput.training.checkpoint import Checkpoint, Subject, outputs_for, require_unseen
 from throughput.training.classifier import classifier_of
@@ -32,7 +34,10 @@ from throughput.training.predictions import Predictions, answering, predict
 
 @dataclass(frozen=True)
 class Judging:
-    """Which images, and how they come. options: the loader's own, by name. None, auto: what suits here."""
+    """Which images, and how they come. options: the loader's own, by name. None, auto: what suits here.
+
+    ids: those to look at as if they were held out, and no others; None: those that are.
+    """
 
     source: Source
     loader: str = "torchvision"
@@ -41,15 +46,14 @@ class Judging:
     workers: int | str = "auto"
     precision: str = "auto"
     device: str = "auto"
+    ids: NDArray[np.int64] | None = None
 
     def work(self, subject: Subject, *, every: bool = False) -> Work:
         """The held-out images, made as those that the model knows; or every image as if it were held out.
 
         A batch has no more images than there are. Raises OptionError where there is none.
         """
-        source = self.source
-        if every:
-            source = source.with_parts(np.full(len(source.labels), HELD_OUT, np.int8))
+        source = self._as_asked(self.source, every=every)
         images = len(source.ids("val"))
         if not images:
             raise OptionError(f"{source.location} holds no image out: there is nothing to judge by")
@@ -99,12 +103,23 @@ class Judging:
         Raises OptionError where there is none.
         """
         work = self.work(subject, every=every)
-        # A loader converts for training, and the copy holds both splits.
-        feeding = Feeding.by(self.loader, self.options, replace(work, split="train"))
-        prepared = feeding.prepare(replace(work, split="train"), progress).work
-        wanted = replace(prepared, split="val", batch_size=work.batch_size)
+        # A loader converts for training, and the copy, which others use as well, holds both splits.
+        whole = replace(work, source=self.source, split="train")
+        feeding = Feeding.by(self.loader, self.options, whole)
+        prepared = feeding.prepare(whole, progress).work
+        wanted = replace(prepared, source=self._as_asked(prepared.source, every=every), split="val")
         with feeding.open(wanted) as feed:
             return predict(make_answer(wanted), feed.epoch(0), wanted.source.ids("val"))
+
+    def _as_asked(self, source: Source, *, every: bool) -> Source:
+        """``self.source``, or a copy of it, with what is to be looked at held out."""
+        if every:
+            return all_held_out(source)
+        if self.ids is None:
+            return source
+        parts = np.full(len(source.labels), NEITHER, np.int8)
+        parts[self.ids] = HELD_OUT
+        return source.with_parts(parts)
 
 
 def require_judgeable(path: Path, subject: Subject, source: Source, *, every: bool = False) -> None:
