@@ -143,8 +143,8 @@ def compare_runs(a: Mapping[str, Any], b: Mapping[str, Any]) -> RunComparison:
             for warning in row.get("warnings") or ()
         ]
         others += differing(row_a, row_b, ("options", "decode"), prefix=f"{loader}: ")
-        runtimes = [row.get("runtime") or {} for row in (row_a, row_b)]
-        others += differing(*runtimes, ("provider", "threads", "fallback_nodes"), prefix=f"{loader}: ")
+        ran_a, ran_b = (row.get("runtime") or {} for row in (row_a, row_b))
+        others += differing(ran_a, ran_b, ("provider", "threads", "fallback_nodes"), prefix=f"{loader}: ")
         certified = [(row.get("certificate") or {}).get("comparable") for row in (row_a, row_b)]
         if certified[0] != certified[1]:
             others.append(Difference(f"{loader}: certified to do the same work", *certified))

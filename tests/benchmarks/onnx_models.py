@@ -72,7 +72,7 @@ def main() -> int:
         begin = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             try:
-                made = export(model, subject, Path(folder, "model.onnx"), judging, trained=False)
+                made = export(model, subject, Path(folder, "model.onnx"), judging)
             except ThroughputError as error:
                 print(f"| {name} | {subject.image_size} | {error} | | | | | |", flush=True)
                 good = False

@@ -116,7 +116,7 @@ def main() -> int:
     subject = replace(Subject.of(chosen.model, work), source="", train_digest="")
     with tempfile.TemporaryDirectory() as folder:
         file, small = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
-        export(subject.build(), subject, file, judging, trained=False)
+        export(subject.build(), subject, file, judging)
         found = read_onnx(file)
         small.write_bytes(quantise(found, "int8-static", judging, Calibration(images=32)))
         inference = Inference(

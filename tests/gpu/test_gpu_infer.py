@@ -26,7 +26,7 @@ def exported(images, tmp_path_factory) -> OnnxFile:
     )
     subject = Subject("small", source.classes, 3, 3, 32, (0.5,) * 3, (0.5,) * 3, "resized")
     out = tmp_path_factory.mktemp("gpu") / "small.onnx"
-    export(model, subject, out, Judging(source, batch_size=8, workers=1, device="cpu"), trained=False)
+    export(model, subject, out, Judging(source, batch_size=8, workers=1, device="cpu"))
     return read_onnx(out)
 
 
@@ -46,7 +46,7 @@ def test_answers_on_the_gpu_are_those_of_the_cpu(exported, cuda_graph) -> None:
 
 def test_auto_takes_the_gpu_and_says_so(exported) -> None:
     opened = open_session(exported.data, "auto", 1)
-    assert (opened.provider, opened.chosen) == ("cuda", "there is a GPU")
+    assert (opened.provider, opened.chosen) == ("cuda", "torch finds a GPU")
 
 
 def test_a_row_tells_of_the_gpu_and_of_transfers(throughput, images, exported, tmp_path) -> None:

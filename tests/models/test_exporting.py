@@ -110,6 +110,15 @@ def test_parity_is_of_the_worst_image() -> None:
     assert "-50.00 points" in found.words
 
 
+def test_numbers_that_are_predicted_have_no_classes() -> None:
+    """One that is nearly 0 is no measure of its own error."""
+    outputs = torch.tensor([[1e-6, 2e-6], [4.0, 4.0]])
+    found = parity_of(Predictions(torch.arange(2), torch.zeros(2), outputs))
+    assert found.relative == pytest.approx(1e-6 / 4)
+    assert (found.agreement, found.accuracy) == (None, None)
+    assert "top-1" not in found.words
+
+
 def test_answers_that_never_vary_are_told() -> None:
     found = answers([[0.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]])
     assert found.constant

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from throughput.models.onnx_files import read_onnx
+from throughput.models.onnx_files import parse, read_onnx, with_metadata
+from throughput.training.checkpoint import read, save
 
 QUICK = ("--batch=16", "--workers=1", "--seconds=0.05", "--repeats=2")
 
@@ -43,13 +45,13 @@ def test_a_row_tells_the_provider_that_ran(inferred) -> None:
     for row in written["rows"]:
         assert row["status"] == "ok"
         assert row["provider"] == row["runtime"]["provider"] == "cpu"
-        assert row["runtime"]["chosen"] == "there is no GPU"
+        assert row["runtime"]["chosen"] == "torch finds no GPU"
         assert (row["runtime"]["threads"], row["runtime"]["fallback_nodes"]) == (1, 0)
         assert row["runtime"]["nodes"] > 3
         assert row["runtime"]["precision"] == "fp32"
     assert written["work"]["activity"] == "inference"
     assert (written["work"]["images"], written["work"]["val_images"]) == (60, 12)
-    assert "ran on cpu (there is no GPU), 1 threads" in stdout
+    assert "ran on cpu (torch finds no GPU), 1 thread;" in stdout
     assert "session" in stdout
     assert "training" not in stdout
 
@@ -119,7 +121,7 @@ def test_an_untrained_model_is_exported_by_its_name(throughput, images, tmp_path
     )
     assert len(found.subject.classes) == 3
     assert "points" not in ran.stdout, "an accuracy of an untrained model says nothing"
-    assert re.search(r"top-1 agrees on 100\.00 % of 31 images", ran.stdout)
+    assert re.search(r"over 31 images, top-1 agrees on 100\.00 %", ran.stdout)
 
 
 def test_smaller_numbers_are_compared_with_what_they_were(throughput, trained, tmp_path) -> None:
@@ -140,10 +142,18 @@ def test_smaller_numbers_are_compared_with_what_they_were(throughput, trained, t
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory) -> Path:
+def refused(tmp_path_factory, trained) -> Path:
     folder = tmp_path_factory.mktemp("refused")
     (folder / "no.onnx").write_bytes(b"not a model")
     np.save(folder / "three.npy", np.arange(60) % 3)
+    found = read(trained.checkpoint)
+    save(folder / "other.pt", replace(found, subject=replace(found.subject, mean=(0.5,))))
+    file = read_onnx(trained.onnx)
+    subject = replace(file.subject, model="os:kill")
+    model = parse(trained.onnx, file.data)
+    (folder / "code.onnx").write_bytes(
+        with_metadata(model, subject, precision="fp32", command="", layout=file.layout)
+    )
     return folder
 
 
@@ -157,6 +167,9 @@ def refused(tmp_path_factory) -> Path:
         (("infer", "{onnx}", "--cuda-graph"), "--cuda-graph needs --provider cuda"),
         (("infer", "{onnx}", "--phases=load,eat"), "--phases must be some of"),
         (("infer", "{onnx}", "--compare", "--loader=roi,dali"), "give one --loader"),
+        (("infer", "{onnx}", "--compare", "--phases=load"), "--compare times the model alone"),
+        (("infer", "{onnx}", "--checkpoint={refused}/other.pt"), "has mean .* was not exported from"),
+        (("infer", "{refused}/code.onnx", "--compare"), "names os:kill, code that would be imported"),
         (("infer", "{onnx}", "--labels={refused}/three.npy"), r"knows 2 classes \(0, 1\), and .* has 3 cla"),
         (("infer", "{onnx}", "--checkpoint={onnx}"), "no file of weights|not a file of tensors"),
         (("quantize", "{onnx}", "{refused}/o.onnx", "--to=int4"), "--to must be one of fp16"),

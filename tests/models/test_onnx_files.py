@@ -66,6 +66,7 @@ def test_a_file_of_another_program_is_known_by_its_shapes(tmp_path, trained) -> 
         (["N", 5, 64, 64], TensorProto.FLOAT, "1 or 3 channels"),
         (["N", 3, 64, 64], TensorProto.DOUBLE, "float32 images"),
         (["N", 3, 64, 48], TensorProto.FLOAT, "64 x 48: square"),
+        ([1, 3, 64, 64], TensorProto.FLOAT, "exactly 1 images at a time"),
     ],
 )
 def test_other_inputs_are_refused(tmp_path, shape, kind, words) -> None:

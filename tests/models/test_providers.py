@@ -6,18 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnxruntime
 import pytest
 
 from throughput.errors import OptionError
-from throughput.measure.nvml import Gpu
+from throughput.inferred import Runtime
 from throughput.models import providers
 from throughput.models.providers import ProviderError, heard, open_session
 from throughput.models.sessions import IDENTITY_MODEL
 
-GPU = Gpu("Abacus", "GPU-abc", "580.1", 10**10, 900, 1800, 2600, 300.0)
 NO_CUDA = "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
 
 
@@ -29,16 +30,15 @@ def test_a_session_on_the_cpu_tells_of_itself() -> None:
 
 
 def test_auto_says_what_it_chose(monkeypatch) -> None:
-    monkeypatch.setattr(providers, "list_gpus", lambda: ())
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     opened = open_session(IDENTITY_MODEL, "auto", 1)
-    assert (opened.provider, opened.chosen) == ("cpu", "there is no GPU")
+    assert (opened.provider, opened.chosen) == ("cpu", "torch finds no GPU")
 
 
 @pytest.mark.skipif(NO_CUDA, reason="this build of onnxruntime has no CUDA")
 def test_auto_says_why_a_gpu_is_not_used(monkeypatch) -> None:
     """Of a machine whose GPU torch sees and onnxruntime's CUDA does not open."""
-    monkeypatch.setattr(providers, "list_gpus", lambda: (GPU,))
-    monkeypatch.setattr(providers, "_has_gpu", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setitem(providers.PROVIDERS, "cuda", "NoSuchExecutionProvider")
     opened = open_session(IDENTITY_MODEL, "auto", 1)
     assert opened.provider == "cpu"
@@ -71,7 +71,7 @@ def test_a_build_without_the_provider_is_named(monkeypatch) -> None:
     ],
 )  # fmt: skip
 def test_the_cause_is_found_in_what_was_said(said: str, cause: str) -> None:
-    assert cause in providers._cause(said, None)
+    assert cause in providers._cause(said, None, "cuda")
 
 
 PROGRAM = """
@@ -128,3 +128,29 @@ def test_nothing_is_printed_while_a_session_opens(capfd) -> None:
     assert said() == "a library talks on stdout\nand on stderr\n"
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+class Elsewhere:
+    """A session whose nodes went to another provider than the one that is registered first."""
+
+    def get_provider_graph_assignment_info(self) -> list[SimpleNamespace]:
+        return [
+            SimpleNamespace(ep_name=name, get_nodes=lambda count=count: [None] * count)
+            for name, count in (("CPUExecutionProvider", 3), ("CUDAExecutionProvider", 5))
+        ]
+
+
+def test_nodes_that_another_provider_took_are_counted() -> None:
+    assert providers._places(Elsewhere(), "CUDAExecutionProvider") == (8, 3)
+    assert providers._places(Elsewhere(), "TensorrtExecutionProvider") == (8, 8)
+    assert providers._places(object(), "CUDAExecutionProvider") == (None, None)
+    assert providers._places(object(), "CPUExecutionProvider") == (None, 0)
+
+
+def test_words_tell_what_fell_back() -> None:
+    told = Runtime("onnxruntime", "fp32", provider="cuda", threads=2, nodes=8, fallback_nodes=3)
+    assert told.words == "onnxruntime, fp32, ran on cuda; 3 of 8 nodes FELL BACK to another provider"
+    assert replace(told, fallback_nodes=0).words.endswith("; all 8 nodes there")
+    assert "could not be counted" in replace(told, fallback_nodes=None).words
+    on_cpu = Runtime("onnxruntime", "int8-static", provider="cpu", chosen="torch finds no GPU", threads=1)
+    assert on_cpu.words == "onnxruntime, int8-static, ran on cpu (torch finds no GPU), 1 thread"

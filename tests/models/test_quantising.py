@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -10,7 +12,7 @@ import torch
 
 from throughput.errors import OptionError
 from throughput.models.onnx_files import OnnxError, describe, read_onnx
-from throughput.models.quantising import KINDS, Calibration, calibration_batches, quantise
+from throughput.models.quantising import KINDS, METHODS, Calibration, calibration_batches, quantise
 from throughput.training.judging import Judging
 
 
@@ -45,6 +47,20 @@ def test_weights_are_quantised_channel_by_channel(trained, judging) -> None:
     scales = [one for one in made.graph.initializer if one.name.endswith("weight_scale")]
     assert scales
     assert max(one.dims[0] for one in scales if one.dims) >= 32
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_that_fill_no_whole_batch_calibrate(trained, judging, method) -> None:
+    given = read_onnx(trained.onnx)
+    assert len(torch.cat(calibration_batches(given, judging, 21))) == 21
+    assert quantise(given, "int8-static", judging, Calibration(images=21, method=method))
+
+
+def test_what_was_quantised_of_another_program_s_file_knows_the_classes(trained, judging, tmp_path) -> None:
+    given = replace(read_onnx(trained.onnx), foreign=True)
+    given = replace(given, subject=replace(given.subject, classes=()))
+    found = describe(tmp_path / "made.onnx", quantise(given, "fp16", judging))
+    assert found.for_source(trained.source).classes == trained.source.classes
 
 
 def test_calibration_looks_at_train_images_only(trained, judging) -> None:
