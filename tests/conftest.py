@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,6 +53,37 @@ def throughput(script: str, surroundings: dict[str, str]) -> Run:
     def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
         options = {"env": surroundings, "capture_output": True, "text": True, "timeout": SECONDS, **options}
         return subprocess.run([script, *map(str, arguments)], check=False, **options)
+
+    return run
+
+
+@pytest.fixture
+def here(
+    surroundings: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Run:
+    """The same command in this process, for what ends before anything is measured.
+
+    A process of its own would take seconds to import torch.
+    """
+    from throughput.cli import main
+
+    def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        for name in ("THROUGHPUT_CACHE", "COLUMNS"):
+            monkeypatch.setenv(name, surroundings[name])
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        words = ["throughput", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", words)
+        handler = signal.getsignal(signal.SIGTERM)
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        said = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return subprocess.CompletedProcess(words, ended.value.code, said.out, said.err)
 
     return run
 

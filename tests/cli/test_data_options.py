@@ -70,9 +70,9 @@ def test_bench_measures_an_array_with_all_the_options(throughput, digits, tmp_pa
         (["--labels=nowhere.npy"], "nowhere.npy"),
     ],
 )
-def test_what_cannot_be_is_one_line(throughput, digits, options, words):
+def test_what_cannot_be_is_one_line(here, digits, options, words):
     data = ["--data", digits / "x.npy", "--labels", digits / "y.npy", "--loader", "torchvision", "--size=8"]
-    done = throughput("bench", *data, *options)
+    done = here("bench", *data, *options)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -80,10 +80,10 @@ def test_what_cannot_be_is_one_line(throughput, digits, options, words):
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_numbers_to_predict_are_nothing_to_bench_or_pack(throughput, digits, tmp_path):
+def test_numbers_to_predict_are_nothing_to_bench_or_pack(here, digits, tmp_path):
     data = [digits / "x.npy", "--labels", digits / "size.npy"]
     for arguments in (["bench", "--data", *data, "--size=8"], ["pack", *data, tmp_path / "out"]):
-        done = throughput(*arguments)
+        done = here(*arguments)
         assert done.returncode == 2
         assert "numbers to predict" in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -48,9 +48,9 @@ def folder(throughput: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_checkpoint_runs_no_code_unless_its_model_is_named(
-    command: str, throughput: Run, folder: Path
+    command: str, throughput: Run, here: Run, folder: Path
 ) -> None:
-    refused = throughput(command, *COMMANDS[command], cwd=folder)
+    refused = here(command, *COMMANDS[command], cwd=folder)
     assert (refused.returncode, refused.stdout) == (2, "")
     (line,) = refused.stderr.splitlines()
     assert line.startswith("throughput: own.pt holds weights of own_net:make")

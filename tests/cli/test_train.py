@@ -277,13 +277,13 @@ def test_an_interrupted_run_says_how_it_goes_on_and_so_it_does(
 def test_what_does_not_go_with_a_checkpoint_is_refused(
     arguments: tuple[str, ...],
     words: str,
-    throughput: Run,
+    here: Run,
     folder: Path,
     data: tuple[str, ...],
     chosen: tuple[str, ...],
 ) -> None:
     options = chosen if arguments[0] == "train" else data
-    ran = throughput(arguments[0], *options, *arguments[1:], cwd=folder)
+    ran = here(arguments[0], *options, *arguments[1:], cwd=folder)
     assert ran.returncode == 2, ran.stderr
     (line,) = ran.stderr.splitlines()
     assert words in line
@@ -304,10 +304,10 @@ def test_what_does_not_go_with_a_checkpoint_is_refused(
     ],
 )
 def test_wrong_input_is_one_line_and_exit_2(
-    arguments: tuple[str, ...], words: str, throughput: Run, folder: Path, chosen: tuple[str, ...]
+    arguments: tuple[str, ...], words: str, here: Run, folder: Path, chosen: tuple[str, ...]
 ) -> None:
     options = (*chosen, "--epochs=1") if arguments[0] == "train" else ()
-    ran = throughput(arguments[0], *options, *arguments[1:], cwd=folder)
+    ran = here(arguments[0], *options, *arguments[1:], cwd=folder)
     assert ran.returncode == 2
     assert ran.stdout == ""
     (line,) = ran.stderr.splitlines()

@@ -169,7 +169,7 @@ def refused(tmp_path_factory, trained) -> Path:
         (("infer", "{onnx}", "--compare", "--loader=roi,dali"), "give one --loader"),
         (("infer", "{onnx}", "--compare", "--phases=load"), "--compare times the model alone"),
         (("infer", "{onnx}", "--checkpoint={refused}/other.pt"), "has mean .* was not exported from"),
-        (("infer", "{refused}/code.onnx", "--compare"), "names os:kill, code that would be imported"),
+        (("infer", "{refused}/code.onnx", "--compare"), "holds weights of os:kill, code that would be"),
         (("infer", "{onnx}", "--labels={refused}/three.npy"), r"knows 2 classes \(0, 1\), and .* has 3 cla"),
         (("infer", "{onnx}", "--checkpoint={onnx}"), "no file of weights|not a file of tensors"),
         (("quantize", "{onnx}", "{refused}/o.onnx", "--to=int4"), "--to must be one of fp16"),
@@ -181,19 +181,19 @@ def refused(tmp_path_factory, trained) -> Path:
         (("export", "{refused}/none/o.onnx", "--checkpoint={pt}"), "there is no folder"),
     ],
 )  # fmt: skip
-def test_wrong_input_is_one_line_and_exit_2(throughput, trained, refused, arguments, words) -> None:
+def test_wrong_input_is_one_line_and_exit_2(here, trained, refused, arguments, words) -> None:
     names = {"refused": refused, "onnx": trained.onnx, "pt": trained.checkpoint}
     given = [one.format(**names) for one in arguments]
     data = [one for one in data_of(trained) if not any(other.startswith(one[:7]) for other in given)]
-    ran = throughput(*given, *data)
+    ran = here(*given, *data)
     assert ran.returncode == 2, ran.stderr
     assert ran.stdout == ""
     one_line(ran.stderr, words)
     assert not (refused / "o.onnx").exists()
 
 
-def test_a_provider_that_does_not_load_is_an_error_with_its_cure(throughput, trained) -> None:
-    ran = throughput("infer", trained.onnx, *data_of(trained), "--provider=tensorrt")
+def test_a_provider_that_does_not_load_is_an_error_with_its_cure(here, trained) -> None:
+    ran = here("infer", trained.onnx, *data_of(trained), "--provider=tensorrt")
     assert ran.returncode == 2
     assert ran.stdout == ""
     one_line(ran.stderr, r"--provider tensorrt does not run here: .*(missing|driver|without)")

@@ -207,7 +207,7 @@ def require_chosen(path: Path, found: str, models: Collection[str]) -> None:
         return
     if is_pointed_at(found):
         raise CheckpointError(
-            f"{path} names {found}, code that would be imported and called, and a file may not "
+            f"{path} holds weights of {found}, code that would be imported and called, and a file may not "
             f"choose that: if you trust it, give --model {found}"
         )
     if models:
