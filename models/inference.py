@@ -77,6 +77,7 @@ class Answering:
         stream = None
         if device.type == "cuda" and not self.cuda_graph:
             # What the loader does on the device goes on beside the session, as beside training.
+            torch.cuda.synchronize(device)  # batches that another stream has made are ready
             own = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch types it not
             torch.cuda.set_stream(own)
             stream = int(own.cuda_stream)

@@ -58,6 +58,17 @@ def require_provider(asked: str) -> None:
         raise OptionError(f"--provider must be {AUTO}, {', '.join(PROVIDERS)}, got {asked!r}")
 
 
+def require_torch_there(provider: str) -> None:
+    """Raise ProviderError where torch cannot make batches ready on the GPU that the provider runs on."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ProviderError(
+            f"--provider {provider} runs on a GPU that torch does not find, and batches are made ready there: "
+            "install torch with CUDA, or choose --provider cpu"
+        )
+
+
 def open_session(
     model: bytes,
     asked: str,

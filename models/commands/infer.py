@@ -104,13 +104,13 @@ def command(
     """
     require_writable(json_path)
     from throughput.api import chosen_loaders
-    from throughput.choices import choose_device, choose_source
+    from throughput.choices import choose_source
     from throughput.cli.progress import progress_bar
     from throughput.measure.budget import Budget
     from throughput.measure.plan import PHASES
     from throughput.models.inferring import Inference, infer
     from throughput.models.onnx_files import read_onnx
-    from throughput.models.providers import open_session
+    from throughput.models.providers import open_session, require_torch_there
     from throughput.options import parse_assignments
     from throughput.training.checkpoint import read
     from throughput.training.judging import Judging
@@ -132,7 +132,7 @@ def command(
     provider, why = opened.provider, opened.chosen
     del opened
     if provider != "cpu":
-        choose_device("cuda")  # batches are made ready there
+        require_torch_there(provider)
     finished: list[Results] = []
     interrupted = False
     try:
