@@ -132,6 +132,25 @@ def stored(kind: str, digits: Path, folder: Path) -> dict[str, Any]:
     return {"data": folder / ("shards" if kind == "shards" else "images")}
 
 
+@pytest.mark.parametrize("asked", [{"every": True}, {"every": False, "ids": [0, 1, 2]}])
+def test_a_packed_copy_keeps_the_split_of_the_data(
+    asked: dict[str, Any], work: Work, judging: Judging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training reads the same copy: what is looked at here may not decide which shards hold what."""
+    monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path))
+    ids = np.array(asked["ids"]) if "ids" in asked else None
+    chosen = replace(judging, loader="webdataset", ids=ids)
+    found = chosen.answers(
+        Subject.of("cnn28", work), lambda _: lambda images: images.mean(dim=(2, 3)), every=asked["every"]
+    )
+    assert len(found.ids) == (len(work.source.labels) if ids is None else len(ids))
+    (packed,) = (tmp_path / "packed").iterdir()
+    copy = open_source(packed)
+    assert [len(copy.ids(split)) for split in ("train", "val")] == [
+        len(work.source.ids(split)) for split in ("train", "val")
+    ]
+
+
 @pytest.mark.parametrize("loader", ["torchvision", "webdataset", "dali", "roi"])
 def test_every_loader_judges_a_model_alike(
     loader: str, training: MakeTraining, judging: Judging, folder: Path, monkeypatch: pytest.MonkeyPatch
