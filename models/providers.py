@@ -59,7 +59,7 @@ def require_provider(asked: str) -> None:
 
 
 def require_torch_there(provider: str) -> None:
-    """Raise ProviderError where torch cannot make batches ready on the GPU that the provider runs on."""
+    """Raise ProviderError where torch cannot make batches ready on the provider's GPU."""
     import torch
 
     if not torch.cuda.is_available():
