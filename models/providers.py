@@ -64,7 +64,7 @@ def require_torch_there(provider: str) -> None:
 
     if not torch.cuda.is_available():
         raise ProviderError(
-            f"--provider {provider} runs on a GPU that torch does not find, and batches are made ready there: "
+            f"--provider {provider} runs on a GPU that torch does not find, where batches are made ready: "
             "install torch with CUDA, or choose --provider cpu"
         )
 
