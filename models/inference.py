@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from throughput.contracts import Batch, Loader, Work
-from throughput.errors import LoaderError
 from throughput.inferred import Engine, Runtime
-from throughput.measure.feed import Feed, require_shape
+from throughput.measure.feed import Feed
 from throughput.measure.stream import HasEpochs
-from throughput.memory import ReusedMemory
 from throughput.models.answering import Answer, pixels_of, session_answer
+from throughput.models.layouts import PixelFeed, PlaneFeed
 from throughput.models.onnx_files import Layout, read_onnx
 from throughput.models.parity import halves, parity_of
 from throughput.models.providers import Session, open_session
@@ -28,8 +27,8 @@ from throughput.training.checkpoint import Subject, read, require_chosen
 from throughput.training.metrics import judge
 from throughput.training.predictions import answering, predict
 
-_HOST_BATCHES = 8
-"""Batches that are timed with their transfers, after two that are not."""
+_TIMED_BATCHES = 16
+"""On a GPU: how often a batch is timed by itself, after twice that it is not."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,14 @@ class Answering:
         """Ready batches; for a session laid out as it takes them."""
         if self.engine != "onnxruntime":
             return Feed(loader, work)
-        return _Pixels(loader, work) if self.layout == "uint8 NHWC" else _Planes(Feed(loader, work))
+        return PixelFeed(loader, work) if self.layout == "uint8 NHWC" else PlaneFeed(Feed(loader, work))
 
     def start(self, work: Work, batches: Sequence[Batch], *, takes_work: bool) -> _Model:  # noqa: ARG002 - as of any
         """The session or the model, open."""
         if self.engine == "onnxruntime":
             return self._session(work)
         torch.set_num_threads(self.threads)
+        torch.backends.cudnn.allow_tf32 = False  # as of the sessions that it stands beside
         compiled = self.engine == "torch.compile"
         answer = answering(self.trained(), torch.device(work.device), work.compute_dtype, compiled=compiled)
         precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[work.compute_dtype]
@@ -111,47 +111,8 @@ class Answering:
         return self.subject.build()
 
 
-class _Planes:
-    """Ready batches with their channels as planes, (N, C, S, S) contiguous, as a graph takes them."""
-
-    def __init__(self, feed: Feed) -> None:
-        self.samples_per_epoch = feed.samples_per_epoch
-        self._feed = feed
-        self._memory = ReusedMemory()
-
-    def epoch(self, index: int) -> Iterator[Batch]:
-        for batch in self._feed.epoch(index):
-            images = batch.images
-            if images.device.type == "cpu":
-                planes = self._memory.take(images.numel(), images.dtype).view(images.shape).copy_(images)
-            else:
-                planes = images.contiguous()
-            yield batch._replace(images=planes)
-
-
-class _Pixels:
-    """A loader's own uint8 batches as (N, S, S, C), for a graph that normalises by itself."""
-
-    def __init__(self, loader: Loader, work: Work) -> None:
-        self.samples_per_epoch = loader.samples_per_epoch
-        self._loader = loader
-        self._work = work
-        self._device = torch.device(work.device)
-
-    def epoch(self, index: int) -> Iterator[Batch]:
-        for batch in self._loader.epoch(index):
-            require_shape(batch, self._work)
-            if batch.images.dtype != torch.uint8:
-                raise LoaderError(
-                    "the model normalises by itself and takes uint8 images, and this loader yields "
-                    f"{batch.images.dtype}: export without --embed-preprocessing, or choose another loader"
-                )
-            images = batch.images.permute(0, 2, 3, 1).contiguous().to(self._device, non_blocking=True)
-            yield Batch(images, batch.labels, batch.ids)
-
-
 class _Model:
-    """Answers. Alone each batch is timed, and waited for; beside a loader a GPU's queue is not emptied."""
+    """Answers. A GPU's queue is not emptied after each batch: how long one takes is timed apart."""
 
     def __init__(
         self, made_of: Answering, work: Work, answer: Answer, runtime: Runtime, opened: Session | None = None
@@ -162,18 +123,15 @@ class _Model:
         self._runtime = runtime
         self._opened = opened
         self._seconds: list[float] = []
-        self._alone = True
         self._device = torch.device(work.device)
-        self._host_batch: Batch | None = None
+        self._batch: Batch | None = None
 
     def __call__(self, batch: Batch) -> object:
-        if self._device.type == "cuda" and self._host_batch is None:
-            self._host_batch = Batch(batch.images.cpu().pin_memory(), batch.labels, batch.ids)
-        if not self._alone:
+        if self._device.type == "cuda":
+            self._batch = self._batch or batch
             return self._answer(batch.images)
         begin = time.perf_counter()
         answered = self._answer(batch.images)
-        self.wait()
         self._seconds.append(time.perf_counter() - begin)
         return answered
 
@@ -181,9 +139,8 @@ class _Model:
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()
 
-    def begin(self, state: Path) -> None:  # noqa: ARG002 - as of any
-        """Nothing is learnt; from here on a loader runs beside."""
-        self._alone = False
+    def begin(self, state: Path) -> None:
+        """Nothing is learnt."""
 
     def leave(self, state: Path) -> None:
         """Nothing was learnt."""
@@ -194,8 +151,15 @@ class _Model:
             return replace(row, runtime=row.runtime or self._runtime)
         (one,) = row.model.passes
         last = tuple(self._seconds[-len(one.batch_wait_seconds) :])
+        if self._batch is not None:
+            last = self._timed(self._batch.images, lambda images: images)
+            host = self._batch.images.cpu().pin_memory()
+            taken = self._timed(host, lambda images: images.to(self._device, non_blocking=True), to_host=True)
+            rate = len(host) / median(taken)
+            self._runtime = replace(self._runtime, host_images_per_second=rate)
+            self._batch = None
         model = replace(row.model, passes=(replace(one, batch_step_seconds=last),))
-        return replace(row, model=model, runtime=self._with_transfers())
+        return replace(row, model=model, runtime=self._runtime)
 
     def judge(self, row: Row, batches: Iterable[Batch]) -> Row:
         """Accuracy, precision, recall and F1; beside a checkpoint, how far the answers are torch's."""
@@ -243,15 +207,16 @@ class _Model:
 
         return answer
 
-    def _with_transfers(self) -> Runtime:
-        """On a GPU, with the rate of batches that come from the host's memory and whose answers go there."""
-        if self._device.type != "cuda" or self._host_batch is None:
-            return self._runtime
-        images = self._host_batch.images
+    def _timed(
+        self, images: Tensor, bring: Callable[[Tensor], Tensor], *, to_host: bool = False
+    ) -> tuple[float, ...]:
+        """Seconds for the same batch again and again, each waited for; ``bring`` and ``to_host`` included."""
         taken = []
-        for _ in range(2 + _HOST_BATCHES):
+        for _ in range(2 + _TIMED_BATCHES):
             begin = time.perf_counter()
-            self._answer(images.to(self._device, non_blocking=True)).cpu()
+            answered = self._answer(bring(images))
+            if to_host:
+                answered.cpu()
+            self.wait()
             taken.append(time.perf_counter() - begin)
-        self._runtime = replace(self._runtime, host_images_per_second=len(images) / median(taken[2:]))
-        return self._runtime
+        return tuple(taken[2:])

@@ -116,7 +116,7 @@ def infer(
 
     Raises a ThroughputError where nothing can be started.
     """
-    subject = _require_fit(inference)
+    subject = require_fit(inference)
     plans = [inference.plan(loader, inference.answering) for loader in inference.loaders]
     blank = _blank(inference, plans[0])
     possible = Possible(plans[0].work.compute_dtype, (), can_compile=False)
@@ -154,7 +154,7 @@ def compare(inference: Inference, arms: Sequence[Arm], progress: Progress = no_p
 
     Rows are in the order of ``arms``; comparisons name these, each against the first.
     """
-    _require_fit(inference)
+    require_fit(inference)
     loader = inference.loaders[0]
     plans = [inference.plan(loader, arm.consumer, ("model",)) for arm in arms]
     with Nursery() as nursery:
@@ -182,14 +182,17 @@ def file_arm(inference: Inference, file: Path, precision: str) -> Arm:
     return Arm(precision, replace(inference.answering, file=file, reference=reference))
 
 
-def _require_fit(inference: Inference) -> Subject:
-    """The subject. Raises a ThroughputError where it is not the source's, or the checkpoint of another."""
+def require_fit(inference: Inference) -> Subject:
+    """The file's subject.
+
+    Raises a ThroughputError where its classes are not the source's, or the checkpoint is of another model.
+    """
     path = inference.file.path
     subject = inference.file.for_source(inference.judging.source)
     require_judgeable(path, subject, inference.judging.source, every=inference.every)
     if inference.checkpoint is not None:
         of_torch = read(inference.checkpoint, inference.models).subject
-        for name in _ALIKE:
+        for name in _ALIKE if inference.file.foreign else ("model", *_ALIKE):
             ours, theirs = getattr(subject, name), getattr(of_torch, name)
             if ours != theirs:
                 raise OnnxError(
@@ -208,6 +211,7 @@ def _blank(inference: Inference, plan: Plan) -> Results:
         work=describe_work(plan)
         | {
             "activity": "inference",
+            "provider": inference.provider,
             "images": len(source.labels),
             "train_images": len(source.ids("train")),
             "val_images": len(source.ids("val")),

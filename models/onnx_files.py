@@ -106,7 +106,7 @@ def describe(path: Path, data: bytes) -> OnnxFile:
         opset,
         told.get(f"{_OURS}precision", "fp32"),
         told.get(f"{_OURS}command", ""),
-        foreign=f"{_OURS}subject" not in told,
+        foreign=f"{_OURS}subject" not in told or told.get(f"{_OURS}foreign") == "true",
     )
 
 
@@ -129,11 +129,17 @@ def parse(path: Path, data: bytes) -> ModelProto:
 
 
 def with_metadata(
-    model: ModelProto, subject: Subject, *, precision: str, command: str, layout: Layout
+    model: ModelProto,
+    subject: Subject,
+    *,
+    precision: str,
+    command: str,
+    layout: Layout,
+    foreign: bool = False,
 ) -> bytes:
     """The model as bytes, saying of itself what this package needs, and what people want to know.
 
-    Raises OnnxError for one that is too large for a single file.
+    foreign: what the subject tells was guessed. Raises OnnxError for one that is too large for a single file.
     """
     told = {
         "model": subject.model,
@@ -146,6 +152,7 @@ def with_metadata(
         f"{_OURS}subject": json.dumps(asdict(subject)),
         f"{_OURS}precision": precision,
         f"{_OURS}command": command,
+        f"{_OURS}foreign": json.dumps(foreign),
     }
     del model.metadata_props[:]
     for key, value in told.items():

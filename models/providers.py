@@ -162,14 +162,16 @@ class _Opening:
     def _providers(self, provider: str) -> list[str | tuple[str, dict[str, str]]]:
         if provider == "cpu":
             return [PROVIDERS["cpu"]]
-        cuda = {"device_id": str(self.device_index)}
+        # TensorFloat-32 keeps 10 bits of fp32's 23: what is called fp32 is fp32.
+        cuda = {"device_id": str(self.device_index), "use_tf32": "0"}
         if self.cuda_graph:
             cuda["enable_cuda_graph"] = "1"
         if self.stream is not None:
             cuda["user_compute_stream"] = str(self.stream)
         wanted: list[str | tuple[str, dict[str, str]]] = [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
         if provider == "tensorrt":
-            tensorrt = {name: value for name, value in cuda.items() if name != "enable_cuda_graph"}
+            shared = ("device_id", "user_compute_stream")
+            tensorrt = {name: cuda[name] for name in shared if name in cuda}
             wanted.insert(0, (PROVIDERS["tensorrt"], tensorrt))
         return wanted
 

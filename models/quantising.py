@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,7 +20,6 @@ from throughput.errors import OptionError, ThroughputError, first_line
 from throughput.models.answering import pixels_of
 from throughput.models.exporting import evenly
 from throughput.models.onnx_files import OnnxError, OnnxFile, parse, with_metadata
-from throughput.stdout import stdout_to_stderr
 from throughput.training.judging import Judging
 
 Kind = Literal["fp16", "int8-dynamic", "int8-static"]
@@ -46,6 +46,20 @@ class Calibration:
             raise OptionError(f"--calibration-images must be 1 or more, got {self.images}")
         if self.method not in METHODS:
             raise OptionError(f"--calibration must be one of {', '.join(METHODS)}, got {self.method!r}")
+
+
+def calibration_for(kind: str, images: int | None, method: str | None, *, reduce_range: bool) -> Calibration:
+    """What was chosen, None for the usual. Raises OptionError for what does not go with a kind."""
+    if kind != "int8-static" and (images is not None or method is not None):
+        raise OptionError(f"--calibration and --calibration-images belong to --to int8-static, not {kind}")
+    if kind == "fp16" and reduce_range:
+        raise OptionError("--reduce-range belongs to int8, not fp16")
+    usual = Calibration()
+    return Calibration(
+        usual.images if images is None else images,
+        usual.method if method is None else method,  # type: ignore[arg-type] # it checks the name
+        reduce_range,
+    )
 
 
 def require_kind(kind: str) -> None:
@@ -78,7 +92,14 @@ def quantise(
         cause = f"{type(error).__name__}: {first_line(error)}"
         raise OnnxError(f"{model.path} cannot be made {kind}: {cause}") from error
     subject = model.for_source(judging.source)
-    return with_metadata(made, subject, precision=kind, command=model.command, layout=model.layout)
+    return with_metadata(
+        made,
+        subject,
+        precision=kind,
+        command=model.command,
+        layout=model.layout,
+        foreign=model.foreign,
+    )
 
 
 def _made(
@@ -107,7 +128,13 @@ def _made(
         shapeless = parse(prepared, prepared.read_bytes())
         del shapeless.graph.value_info[:]
         # onnxruntime's CPU has ConvInteger for unsigned weights only.
-        quantize_dynamic(shapeless, out, per_channel=True, weight_type=QuantType.QUInt8)
+        quantize_dynamic(
+            shapeless,
+            out,
+            per_channel=True,
+            reduce_range=calibration.reduce_range,
+            weight_type=QuantType.QUInt8,
+        )
     else:
         quantize_static(
             prepared,
@@ -180,11 +207,11 @@ class _Batches:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime's quantiser logs advice at the root logger, and warns of its own graphs."""
+    """onnxruntime's quantiser prints what it does, logs advice, and warns of its own graphs."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with stdout_to_stderr(), warnings.catch_warnings():
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

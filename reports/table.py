@@ -51,7 +51,7 @@ class TableReport(Report):
 
 def _answers(results: Results) -> bool:
     """Whether a model answered for the batches, and was not trained by them."""
-    return any(row.runtime is not None for row in results.rows)
+    return results.work.get("activity") == "inference"
 
 
 def _title(results: Results) -> str:

@@ -120,7 +120,7 @@ class RunComparison:
 
 def compare_runs(a: Mapping[str, Any], b: Mapping[str, Any]) -> RunComparison:
     """Compare what ``throughput bench --json`` wrote of two runs (``results_file.read_results``)."""
-    rows_a, rows_b = ({_key(row): row for row in run["rows"]} for run in (a, b))
+    rows_a, rows_b = _by_name(a["rows"], b["rows"]), _by_name(b["rows"], a["rows"])
     both = [loader for loader in rows_a if loader in rows_b]
     changes: list[RateChange] = []
     left_out = [f"{loader}: only in A" for loader in rows_a if loader not in rows_b]
@@ -175,6 +175,17 @@ def require_alike(comparison: RunComparison, allow: Collection[str] = ()) -> Non
             f"{'; '.join(found)}. Rates measured under such differences say little about the loaders: "
             "measure again alike, or have them compared all the same as said in brackets"
         )
+
+
+def _by_name(
+    rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Rows by ``_key``; one that failed before anything ran, by that of its loader in the other run."""
+    named = {}
+    for row in rows:
+        theirs = {_key(other) for other in others if other["loader"] == row["loader"]}
+        named[theirs.pop() if not row.get("runtime") and len(theirs) == 1 else _key(row)] = row
+    return named
 
 
 def _key(row: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ class Runtime:
     nodes: of the graph as the session took it; fallback_nodes: those of them that another provider took, the
     CPU as a rule; None where they could not be counted. file, bytes: the model's, None of torch.
     host_images_per_second: on a GPU, of batches that lie in the host's memory, with both transfers, one after
-    the other, the median of eight in the last round; the rate of the phase ``model`` is without them. None
+    the other, the median of several in the last round; the rate of the phase ``model`` is without them. None
     elsewhere: there is no transfer.
     """
 

@@ -32,8 +32,8 @@ class Pass:
     seconds: wall-clock time, all device work included.
     wait_seconds: time in which nothing but the next ready batch was waited for.
     batch_wait_seconds: the same, batch by batch.
-    batch_step_seconds: what the model alone took for each batch, until its answers were there; empty where
-    nobody waits for the device after each, as in training.
+    batch_step_seconds: what the model alone took for a batch, until its answers were there; on a GPU of
+    batches that were timed by themselves, after the pass. Empty in training.
     """
 
     images: int

@@ -81,6 +81,7 @@ def command(
     from throughput.cli.progress import progress_bar
     from throughput.models.exporting import LIMIT, OPSET, export
     from throughput.training.checkpoint import load_weights, read, untrained
+    from throughput.training.judging import require_classes
 
     found: Checkpoint | None = None
     if checkpoint is not None:
@@ -89,7 +90,8 @@ def command(
         judging = judging_of(progress, **chosen)
         if found is not None:
             subject, network = found.subject, found.load()
-            _require_classes(checkpoint, subject, judging)
+            assert checkpoint is not None
+            require_classes(checkpoint, subject, judging.source)
             trained_by = str(found.run.get("command", ""))
         else:
             assert model is not None
@@ -116,14 +118,6 @@ def command(
         f"{exported.layout} of {subject.image_size} px"
     )
     click.echo(f"beside torch: {exported.parity.words}")
-
-
-def _require_classes(path: Path | None, subject: Subject, judging: Judging) -> None:
-    """The images that answers are compared for may be any; classes of another data set are a mistake."""
-    from throughput.training.judging import require_judgeable
-
-    assert path is not None
-    require_judgeable(path, subject, judging.source)
 
 
 def _subject(

@@ -119,12 +119,13 @@ def command(
     loaders = chosen_loaders(loader)
     options = parse_assignments(assignments, loaders)
     wanted = tuple(one.strip() for one in phases.split(",") if one.strip())
-    if comparing and (no_certificate or recertify or set(wanted) != set(PHASES)):
-        raise OptionError(
-            "--compare times the model alone and certifies no loader: leave --phases and certificates out"
-        )
-    if comparing and len(loaders) > 1:
-        raise OptionError("--compare looks at the model alone: give one --loader")
+    if comparing:
+        measured = no_certificate or recertify or set(wanted) != set(PHASES)
+        _require_comparable(loaders, measured=measured)
+    elif models and checkpoint is None:
+        raise OptionError("--model names the model of a --checkpoint: give that, too")
+    if every and chosen["split_fraction"] is not None:
+        raise OptionError("--split-fraction holds images out, and --all judges by every one: choose one")
     if checkpoint is not None:
         read(checkpoint, models)  # refused before anything is measured
     # So is a provider that does not run here; what auto chooses is chosen once.
@@ -169,22 +170,37 @@ def command(
     if interrupted:
         click.echo("throughput: interrupted", err=True)
         return INTERRUPTED
-    rows = finished[-1].rows
-    if any(row.status == "ok" for row in rows):
+    return _exit_status(finished[-1])
+
+
+def _require_comparable(loaders: tuple[str, ...], *, measured: bool) -> None:
+    """Raise OptionError for what --compare does not do. measured: options of other measurements are set."""
+    if measured:
+        raise OptionError(
+            "--compare times the model alone and certifies no loader: leave --phases and certificates out"
+        )
+    if len(loaders) > 1:
+        raise OptionError("--compare looks at the model alone: give one --loader")
+
+
+def _exit_status(results: Results) -> int:
+    """0 where anything was measured; else 2 for wrong input, or 3."""
+    if any(row.status == "ok" for row in results.rows):
         return 0
-    bad_input = all(row.bad_input for row in rows)
+    bad_input = all(row.bad_input for row in results.rows)
     return OptionError.exit_code if bad_input else NothingMeasuredError.exit_code
 
 
 def _compare(inference: Inference, folder: Path, json_path: Path | None, progress: Progress) -> int:
     """Engines and precisions; what cannot be made of this model is told, and left out."""
     from throughput.models.commands.comparison_table import tell_comparison
-    from throughput.models.inferring import compare, file_arm, torch_arm
+    from throughput.models.inferring import compare, file_arm, require_fit, torch_arm
     from throughput.models.onnx_files import OnnxError
     from throughput.models.quantising import KINDS, quantise
 
+    require_fit(inference)
     arms: list[Arm] = [file_arm(inference, inference.file.path, inference.file.precision)]
-    if not inference.file.foreign:
+    if inference.checkpoint is not None or not inference.file.foreign:
         arms = [torch_arm(inference, "torch"), torch_arm(inference, "torch.compile"), *arms]
     if inference.file.precision == "fp32":
         for kind in KINDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,9 +11,6 @@ from throughput.cli.judging_options import images_options, judging_of
 from throughput.cli.output import require_writable
 from throughput.cli.shared_options import json_option
 from throughput.errors import OptionError
-
-if TYPE_CHECKING:
-    from throughput.results import Results
 
 
 @click.command(name="quantize")
@@ -29,18 +26,14 @@ if TYPE_CHECKING:
 @click.option(
     "--calibration",
     "method",
-    default="minmax",
-    show_default=True,
     metavar="minmax|entropy",
-    help="How int8-static learns its ranges.",
+    help="How int8-static learns its ranges. [default: minmax]",
 )
 @click.option(
     "--calibration-images",
     type=int,
-    default=128,
-    show_default=True,
     metavar="N",
-    help="Of those to train on.",
+    help="Of those to train on, for int8-static. [default: 128]",
 )
 @click.option(
     "--reduce-range", is_flag=True, help="Weights of 7 bits: for x86 CPUs without VNNI, whose sums saturate."
@@ -55,8 +48,8 @@ def command(
     given: Path,
     out: Path,
     kind: str,
-    method: str,
-    calibration_images: int,
+    method: str | None,
+    calibration_images: int | None,
     reduce_range: bool,
     threads: int | None,
     seconds: float,
@@ -74,12 +67,13 @@ def command(
     from throughput.cache import whole_file
     from throughput.cli.progress import progress_bar
     from throughput.measure.budget import Budget
-    from throughput.models.inferring import Inference, compare, file_arm
+    from throughput.models.commands.comparison_table import tell_comparison
+    from throughput.models.inferring import Inference, compare, file_arm, require_fit
     from throughput.models.onnx_files import read_onnx
-    from throughput.models.quantising import Calibration, quantise, require_kind
+    from throughput.models.quantising import calibration_for, quantise, require_kind
 
     require_kind(kind)
-    calibration = Calibration(calibration_images, method, reduce_range)  # type: ignore[arg-type] # it checks the name
+    calibration = calibration_for(kind, calibration_images, method, reduce_range=reduce_range)
     file = read_onnx(given)
     with progress_bar() as progress:
         # Both files run on the CPU, which int8 is for.
@@ -93,15 +87,10 @@ def command(
             budget=Budget(seconds=seconds, repeats=repeats),
             certified=False,
         )
+        require_fit(inference)
         made = quantise(file, kind, judging, calibration, progress)
         with whole_file(out) as written:
             written.write(made)
         arms = [file_arm(inference, given, "fp32"), file_arm(inference, out, kind)]
         results = compare(inference, arms, progress)
-    _tell(results, [arm.name for arm in arms], json_path)
-
-
-def _tell(results: Results, names: list[str], json_path: Path | None) -> None:
-    from throughput.models.commands.comparison_table import tell_comparison
-
-    tell_comparison("Quantising", results, names, json_path)
+    tell_comparison("Quantising", results, [arm.name for arm in arms], json_path)

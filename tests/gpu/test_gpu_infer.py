@@ -30,18 +30,21 @@ def exported(images, tmp_path_factory) -> OnnxFile:
     return read_onnx(out)
 
 
-@pytest.mark.parametrize("cuda_graph", [False, True])
-def test_answers_on_the_gpu_are_those_of_the_cpu(exported, cuda_graph) -> None:
+@pytest.mark.parametrize(("cuda_graph", "streamed"), [(False, False), (True, False), (False, True)])
+def test_answers_on_the_gpu_are_those_of_the_cpu(exported, cuda_graph, streamed) -> None:
     on_cpu = session_answer(open_session(exported.data, "cpu", 1), exported.layout)
-    opened = open_session(exported.data, "cuda", 1, cuda_graph=cuda_graph)
+    stream = torch.cuda.Stream()
+    number = int(stream.cuda_stream) if streamed else None
+    opened = open_session(exported.data, "cuda", 1, cuda_graph=cuda_graph, stream=number)
     assert opened.provider == "cuda"
     assert opened.fallback_nodes == 0
     on_gpu = session_answer(opened, exported.layout, fixed_batch=8 if cuda_graph else None)
     for count in (8, 8, 3, 8):
         images = torch.randn(count, 3, 32, 32)
-        answered = on_gpu(images.cuda())
-        assert answered.device.type == "cuda"
-        assert torch.allclose(answered.cpu(), on_cpu(images), atol=1e-3)
+        with torch.cuda.stream(stream):
+            answered = on_gpu(images.cuda())
+            assert answered.device.type == "cuda"
+            assert torch.allclose(answered.cpu(), on_cpu(images), atol=1e-4)
 
 
 def test_auto_takes_the_gpu_and_says_so(exported) -> None:

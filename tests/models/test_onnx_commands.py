@@ -148,6 +148,7 @@ def refused(tmp_path_factory, trained) -> Path:
     np.save(folder / "three.npy", np.arange(60) % 3)
     found = read(trained.checkpoint)
     save(folder / "other.pt", replace(found, subject=replace(found.subject, mean=(0.5,))))
+    save(folder / "named.pt", replace(found, subject=replace(found.subject, model="cnn64")))
     file = read_onnx(trained.onnx)
     subject = replace(file.subject, model="os:kill")
     model = parse(trained.onnx, file.data)
@@ -169,11 +170,17 @@ def refused(tmp_path_factory, trained) -> Path:
         (("infer", "{onnx}", "--compare", "--loader=roi,dali"), "give one --loader"),
         (("infer", "{onnx}", "--compare", "--phases=load"), "--compare times the model alone"),
         (("infer", "{onnx}", "--checkpoint={refused}/other.pt"), "has mean .* was not exported from"),
+        (("infer", "{onnx}", "--checkpoint={refused}/named.pt"), "has model 'cnn28', and .* has 'cnn64'"),
+        (("infer", "{onnx}", "--model=cnn28"), "--model names the model of a --checkpoint"),
+        (("infer", "{onnx}", "--all", "--split-fraction=0.5"), "--all judges by every one"),
         (("infer", "{refused}/code.onnx", "--compare"), "holds weights of os:kill, code that would be"),
         (("infer", "{onnx}", "--labels={refused}/three.npy"), r"knows 2 classes \(0, 1\), and .* has 3 cla"),
         (("infer", "{onnx}", "--checkpoint={onnx}"), "no file of weights|not a file of tensors"),
         (("quantize", "{onnx}", "{refused}/o.onnx", "--to=int4"), "--to must be one of fp16"),
         (("quantize", "{onnx}", "{onnx}", "--to=fp16"), "is the file that is read"),
+        (("quantize", "{onnx}", "{refused}/o.onnx", "--to=fp16", "--calibration=minmax"), "--to int8-static"),
+        (("quantize", "{onnx}", "{refused}/o.onnx", "--to=fp16", "--reduce-range"), "belongs to int8"),
+        (("quantize", "{onnx}", "{refused}/o.onnx", "--to=fp16", "--labels={refused}/three.npy"), "has 3"),
         (("quantize", "{onnx}", "{refused}/none/o.onnx", "--to=fp16"), "there is no folder"),
         (("export", "{refused}/o.onnx"), "give --checkpoint, or --model"),
         (("export", "{refused}/o.onnx", "--checkpoint={pt}", "--size=32"), "--size go with --model alone"),

@@ -127,6 +127,18 @@ def require_judgeable(path: Path, subject: Subject, source: Source, *, every: bo
 
     every: by all of them; else by those that are held out.
     """
+    require_classes(path, subject, source)
+    if not every:
+        require_unseen(path, subject, source)
+    elif subject.source == source.fingerprint:
+        raise CheckpointError(
+            f"{path} was trained on images of {source.location}: leave --all out, to judge it by those held "
+            "out"
+        )
+
+
+def require_classes(path: Path, subject: Subject, source: Source) -> None:
+    """Raise CheckpointError where the model knows other classes than the source."""
     classes, location = source.classes, source.location
     if subject.classes != classes:
         raise CheckpointError(
@@ -137,12 +149,6 @@ def require_judgeable(path: Path, subject: Subject, source: Source, *, every: bo
         raise CheckpointError(
             f"{path} gives {subject.outputs} numbers for an image, and {location} has {wanted} for each: "
             "give the labels that it was trained for"
-        )
-    if not every:
-        require_unseen(path, subject, source)
-    elif subject.source == source.fingerprint:
-        raise CheckpointError(
-            f"{path} was trained on images of {location}: leave --all out, to judge it by those held out"
         )
 
 
