@@ -173,8 +173,8 @@ class _Model:
         else:
             both = predict(self._beside(made_of.reference), batches)
             found, _ = halves(both)
-            name = "torch" if made_of.reference == "torch" else Path(made_of.reference).name
-            row = replace(row, parity=parity_of(both, name))
+            other = "torch" if made_of.reference == "torch" else Path(made_of.reference).name
+            row = replace(row, parity=parity_of(both, other))
         metrics = judge(found)
         accuracy = metrics.top1 if isinstance(metrics, Classification) else None
         return replace(row, accuracy=accuracy, evaluation=Evaluation(name, subject.classes, metrics))

@@ -80,6 +80,8 @@ def test_accuracy_is_that_of_the_held_out_images_and_torch_s(inferred) -> None:
         assert row["parity"]["reference_accuracy"] == row["parity"]["accuracy"]
         assert row["parity"]["agreement"] == 1
         assert row["parity"]["images"] == 12
+        assert row["parity"]["reference"] == "torch"
+        assert row["evaluation"]["subject"].endswith("sides.onnx")
         assert {"precision", "recall", "f1"} <= set(row["evaluation"]["macro"])
     assert len(re.findall(r"beside torch in float32: top-1 .*\+0\.00 points", stdout)) == 2
 
