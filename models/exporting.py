@@ -28,7 +28,7 @@ from throughput.models.onnx_files import (
     require_valid,
     with_metadata,
 )
-from throughput.models.parity import parity_of
+from throughput.models.parity import LIMIT, parity_of
 from throughput.models.providers import open_session
 from throughput.stdout import stdout_to_stderr
 from throughput.training.checkpoint import Subject
@@ -38,8 +38,6 @@ from throughput.training.predictions import answering
 OPSET = 20
 """What torch's exporter writes without converting; onnxruntime 1.17 and later take it."""
 NEWEST_OPSET = 23
-LIMIT = 1e-3
-"""Of ``Parity.relative``: operators are fused and summed in another order, in float32."""
 IMAGES = 256
 """Real images that the answers are compared for."""
 _EXAMPLES = 2

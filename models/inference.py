@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -13,13 +14,13 @@ import torch
 from torch import Tensor
 
 from throughput.contracts import Batch, Loader, Work
-from throughput.inferred import Engine, Runtime
+from throughput.inferred import Engine, Parity, Runtime
 from throughput.measure.feed import Feed
 from throughput.measure.stream import HasEpochs
 from throughput.models.answering import Answer, pixels_of, session_answer
 from throughput.models.layouts import PixelFeed, PlaneFeed
 from throughput.models.onnx_files import Layout, read_onnx
-from throughput.models.parity import halves, parity_of
+from throughput.models.parity import LIMIT, halves, parity_of
 from throughput.models.providers import Session, open_session
 from throughput.results import PhaseName, Row
 from throughput.trained import Classification, Evaluation
@@ -65,6 +66,8 @@ class Answering:
             return self._session(work)
         torch.set_num_threads(self.threads)
         torch.backends.cudnn.allow_tf32 = False  # as of the sessions that it stands beside
+        # Without a GPU it warns of there being none whenever torch.compile is used.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         compiled = self.engine == "torch.compile"
         answer = answering(self.trained(), torch.device(work.device), work.compute_dtype, compiled=compiled)
         precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[work.compute_dtype]
@@ -174,10 +177,20 @@ class _Model:
             both = predict(self._beside(made_of.reference), batches)
             found, _ = halves(both)
             other = "torch" if made_of.reference == "torch" else Path(made_of.reference).name
-            row = replace(row, parity=parity_of(both, other))
+            parity = parity_of(both, other)
+            row = replace(row, parity=parity, warnings=(*row.warnings, *self._strange(parity)))
         metrics = judge(found)
         accuracy = metrics.top1 if isinstance(metrics, Classification) else None
         return replace(row, accuracy=accuracy, evaluation=Evaluation(name, subject.classes, metrics))
+
+    def _strange(self, parity: Parity) -> Iterator[str]:
+        """A remark where answers in fp32 are not those of the same weights."""
+        made_of = self._made_of
+        if made_of.reference == "torch" and self._runtime.precision == "fp32" and parity.relative > LIMIT:
+            yield (
+                f"the answers differ from torch's by {parity.relative:.1e} of the largest logit, and an export "
+                f"may be off by {LIMIT:g}: {made_of.file} holds other weights than {made_of.checkpoint}"
+            )
 
     def _beside(self, reference: Path | Literal["torch"]) -> Answer:
         """These answers, and the reference's in float32 for the same images, side by side."""

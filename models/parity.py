@@ -9,6 +9,8 @@ import torch
 from throughput.inferred import Parity
 from throughput.training.predictions import Predictions
 
+LIMIT = 1e-3
+"""Of ``Parity.relative`` in fp32: operators are fused and summed in another order."""
 _LEAST_MAGNITUDE = 1e-12
 """Keeps the relative difference finite where torch answers zeros."""
 

@@ -50,7 +50,11 @@ def _cells(name: str, row: Row, compared: Comparison | None, *, first: bool) -> 
     assert model is not None
     rate, latency = model.images_per_second, model.latency_ms
     agreement = None if row.parity is None else row.parity.agreement
-    half = "" if rate.low is None or rate.high is None else f" ±{(rate.high - rate.low) / 2:,.1f}"
+    half = ""
+    if rate.low is not None and rate.high is not None:
+        width = (rate.high - rate.low) / 2
+        # Two passes that differ say next to nothing, and their interval says so.
+        half = f" ±{width:,.1f}" if width < rate.median else " ±>100%"
     ratio = "1" if first else "-"
     if compared is not None:
         ratio = f"{compared.ratio:.2f}"

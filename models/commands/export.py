@@ -79,7 +79,8 @@ def command(
         raise OptionError(f"there is no folder {out.absolute().parent}; make it first")
 
     from throughput.cli.progress import progress_bar
-    from throughput.models.exporting import LIMIT, OPSET, export
+    from throughput.models.exporting import OPSET, export
+    from throughput.models.parity import LIMIT
     from throughput.training.checkpoint import load_weights, read, untrained
     from throughput.training.judging import require_classes
 

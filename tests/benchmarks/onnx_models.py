@@ -21,7 +21,8 @@ from torch import nn
 
 from throughput.choices import choose_image_size, choose_work
 from throughput.errors import ThroughputError
-from throughput.models.exporting import LIMIT, export
+from throughput.models.exporting import export
+from throughput.models.parity import LIMIT
 from throughput.sources import open_source
 from throughput.training.checkpoint import Subject
 from throughput.training.classifier import classifier_of

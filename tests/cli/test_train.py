@@ -118,7 +118,7 @@ def test_a_finished_run_can_be_judged_again_and_not_prolonged(
     assert refused.returncode == 2
     assert refused.stderr.splitlines() == [
         "throughput: a.pt was trained with epochs 6, not 7: go on with the same options and data, "
-        "or start anew without --resume"
+        "or start anew with another --checkpoint and without --resume"
     ]
 
 

@@ -13,10 +13,10 @@ from throughput.inferred import Runtime
 from throughput.measure.budget import Budget
 from throughput.models.commands.comparison_table import tell_comparison
 from throughput.models.exporting import export
-from throughput.models.inferring import Inference, compare, file_arm, torch_arm
+from throughput.models.inferring import Arm, Inference, compare, file_arm, torch_arm
 from throughput.models.onnx_files import read_onnx
 from throughput.results import Pass, Phase, Results, Row
-from throughput.training.checkpoint import read
+from throughput.training.checkpoint import read, save
 from throughput.training.judging import Judging
 
 
@@ -45,6 +45,28 @@ def test_torch_stands_beside_a_file_that_normalises_by_itself(trained, tmp_path:
     assert torch.model.latency_ms is not None
     (compared,) = results.comparisons
     assert (compared.loader, compared.baseline, compared.pairs) == ("fp32", "torch", 2)
+
+
+def test_other_weights_are_remarked_on_and_an_untrained_model_is_not_judged(trained, tmp_path: Path) -> None:
+    judging = Judging(trained.source, batch_size=16, workers=1, precision="fp32", device="cpu")
+    found = read(trained.checkpoint)
+    other = tmp_path / "other.pt"
+    save(other, replace(found, weights={name: -one for name, one in found.weights.items()}))
+    inference = Inference(
+        read_onnx(trained.onnx),
+        judging,
+        ("torchvision",),
+        checkpoint=other,
+        threads=1,
+        budget=Budget(steps=2, repeats=1),
+    )
+    untrained = torch_arm(replace(inference, checkpoint=None), "torch")
+    file, torch = compare(inference, [Arm("fp32", inference.answering), untrained]).rows
+    assert file.accuracy is not None
+    assert any("holds other weights than" in warning for warning in file.warnings)
+    assert (torch.accuracy, torch.held_out_ledger) == (None, None)
+    assert "give its --checkpoint" in str(torch.accuracy_reason)
+    assert not any("missing" in warning for warning in torch.warnings)
 
 
 MEASURED = Row(

@@ -81,9 +81,9 @@ def command(
             growth=share if restart else None,
             progress=progress,
         )
+    shards = "1 shard" if packed.shards == 1 else f"{packed.shards} shards"
     click.echo(
-        f"{packed.samples} samples in {packed.shards} shards, {packed.bytes} bytes, "
-        f"{packed.seconds:.1f} seconds: {out}"
+        f"{packed.samples} samples in {shards}, {packed.bytes} bytes, {packed.seconds:.1f} seconds: {out}"
     )
     if restart:
         before, after = opened.encoded_bytes(), open_source(out).encoded_bytes()

@@ -251,6 +251,8 @@ class _Measurement:
         ledger.begin(0)
         with self._factory.open(work, self._options) as loader:
             row = model.judge(row, _counted(self._consumer.feed(loader, work).epoch(0), ledger))
+        if row.accuracy_reason is not None:
+            return row  # the model has nothing to be judged by, and looked at no image
         ledger.end()
         count = ledger.count()
         held_out = count.worst if ledger.known else None

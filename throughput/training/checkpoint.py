@@ -245,7 +245,8 @@ def require_same(path: Path, found: Subject, wanted: Subject) -> None:
             name = _WORDS.get(field.name, field.name)
             raise CheckpointError(
                 f"{path} was trained with {name} {_short(one)}, not {_short(other)}: "
-                "go on with the same options and data, or start anew without --resume"
+                "go on with the same options and data, or start anew with another --checkpoint and without "
+                "--resume"
             )
 
 

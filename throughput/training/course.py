@@ -104,7 +104,8 @@ def require_course(path: Path, found: object, wanted: Mapping[str, Any]) -> None
         if found.get(name) != value:
             raise CheckpointError(
                 f"{path} was trained with {name} {found.get(name)!r}, not {value!r}: "
-                "go on with the same options and data, or start anew without --resume"
+                "go on with the same options and data, or start anew with another --checkpoint and without "
+                "--resume"
             )
 
 
