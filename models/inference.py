@@ -188,7 +188,7 @@ class _Model:
         made_of = self._made_of
         if made_of.reference == "torch" and self._runtime.precision == "fp32" and parity.relative > LIMIT:
             yield (
-                f"the answers differ from torch's by {parity.relative:.1e} of the largest logit, and an export "
+                f"the answers differ from torch's by {parity.relative:.1e} of the largest logit; an export "
                 f"may be off by {LIMIT:g}: {made_of.file} holds other weights than {made_of.checkpoint}"
             )
 
