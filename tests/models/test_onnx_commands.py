@@ -32,7 +32,8 @@ def inferred(throughput, trained, tmp_path_factory) -> tuple[str, dict]:
     """stdout and JSON of one run through two loaders, beside torch."""
     out = tmp_path_factory.mktemp("inferred") / "out.json"
     ran = throughput(
-        "infer", trained.onnx, *data_of(trained), *QUICK, "--loader=torchvision,roi", "--threads=1", "--provider=cpu",
+        "infer", trained.onnx, *data_of(trained), *QUICK, "--loader=torchvision,roi", "--threads=1",
+        "--provider=cpu",
         f"--checkpoint={trained.checkpoint}", "--no-certificate", f"--json={out}",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
