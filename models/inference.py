@@ -21,7 +21,7 @@ from throughput.models.answering import Answer, pixels_of, session_answer
 from throughput.models.layouts import PixelFeed, PlaneFeed
 from throughput.models.onnx_files import Layout, read_onnx
 from throughput.models.parity import LIMIT, halves, parity_of
-from throughput.models.providers import Session, open_session
+from throughput.models.providers import open_session
 from throughput.results import PhaseName, Row
 from throughput.trained import Classification, Evaluation
 from throughput.training.checkpoint import Subject, read, require_chosen
@@ -104,7 +104,7 @@ class Answering:
             file=str(self.file),
             bytes=len(found.data),
         )
-        return _Model(self, work, answer, runtime, opened)
+        return _Model(self, work, answer, runtime)
 
     def trained(self) -> torch.nn.Module:
         """The model in torch."""
@@ -117,14 +117,11 @@ class Answering:
 class _Model:
     """Answers. A GPU's queue is not emptied after each batch: how long one takes is timed apart."""
 
-    def __init__(
-        self, made_of: Answering, work: Work, answer: Answer, runtime: Runtime, opened: Session | None = None
-    ) -> None:
+    def __init__(self, made_of: Answering, work: Work, answer: Answer, runtime: Runtime) -> None:
         self._made_of = made_of
         self._work = work
         self._answer = answer
         self._runtime = runtime
-        self._opened = opened
         self._seconds: list[float] = []
         self._device = torch.device(work.device)
         self._batch: Batch | None = None
