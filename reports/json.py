@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from throughput.contracts import Report
 from throughput.results import Results
@@ -13,9 +14,10 @@ class JsonReport(Report):
 
     about = "everything that was measured, for programs"
 
-    def render(self, results: Results) -> str:
-        """Strict JSON: a number that is not finite is null."""
-        return json.dumps(_finite(results.to_json()), indent=1, allow_nan=False) + "\n"
+    def render(self, runs: Sequence[Results]) -> str:
+        """Strict JSON: a number that is not finite is null. Several runs are a list of such objects."""
+        objects = [_finite(results.to_json()) for results in runs]
+        return json.dumps(objects[0] if len(objects) == 1 else objects, indent=1, allow_nan=False) + "\n"
 
 
 def _finite(value: object) -> object:

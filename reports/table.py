@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -23,30 +23,34 @@ class TableReport(Report):
 
     about = "one row a loader, for a terminal"
 
-    def render(self, results: Results) -> str:
+    def render(self, runs: Sequence[Results]) -> str:
         """Plain text; colours are left to whoever prints to a terminal."""
-        table = Table()
-        columns = _ANSWERING if _answers(results) else _TRAINING
-        rows = [(_name(row), *_cells(row, columns)) for row in sorted(results.rows, key=_rank, reverse=True)]
-        for place, column in enumerate(zip(("loader", "decode", *columns), *rows, strict=True)):
-            # Where all does not fit, cells wrap; a word or number is never cut.
-            longest = max(len(word) for cell in column for word in cell.split())
-            table.add_column(column[0], justify="left" if place < 2 else "right", min_width=longest)
-        for cells in rows:
-            table.add_row(*cells)
-        width = max(100, shutil.get_terminal_size((120, 24)).columns)
-        # Paths may hold what rich would take for markup.
-        console = Console(file=io.StringIO(), width=width, markup=False, emoji=False)
-        console.print(Text(_title(results)), soft_wrap=True)
-        if not all(_is_evaluation(row) for row in results.rows) or not results.rows:
-            console.print(table, crop=False)
-        for row in () if _answers(results) else results.rows:  # what feeds a model changes nothing about it
-            for one in tables(row):
-                console.print(one, crop=False)
-        for line in notes(results):
-            console.print(Text(line), soft_wrap=True)
-        text = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO from above
-        return "\n".join(line.rstrip() for line in text.rstrip().splitlines())
+        return "\n\n".join(map(_rendered, runs))
+
+
+def _rendered(results: Results) -> str:
+    table = Table()
+    columns = _ANSWERING if _answers(results) else _TRAINING
+    rows = [(_name(row), *_cells(row, columns)) for row in sorted(results.rows, key=_rank, reverse=True)]
+    for place, column in enumerate(zip(("loader", "decode", *columns), *rows, strict=True)):
+        # Where all does not fit, cells wrap; a word or number is never cut.
+        longest = max(len(word) for cell in column for word in cell.split())
+        table.add_column(column[0], justify="left" if place < 2 else "right", min_width=longest)
+    for cells in rows:
+        table.add_row(*cells)
+    width = max(100, shutil.get_terminal_size((120, 24)).columns)
+    # Paths may hold what rich would take for markup.
+    console = Console(file=io.StringIO(), width=width, markup=False, emoji=False)
+    console.print(Text(_title(results)), soft_wrap=True)
+    if not all(_is_evaluation(row) for row in results.rows) or not results.rows:
+        console.print(table, crop=False)
+    for row in () if _answers(results) else results.rows:  # what feeds a model changes nothing about it
+        for one in tables(row):
+            console.print(one, crop=False)
+    for line in notes(results):
+        console.print(Text(line), soft_wrap=True)
+    text = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO from above
+    return "\n".join(line.rstrip() for line in text.rstrip().splitlines())
 
 
 def _answers(results: Results) -> bool:

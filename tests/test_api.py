@@ -117,7 +117,7 @@ def test_bench_returns_what_the_json_says(images):
     assert [len(row.load.passes) for row in results.rows] == [2, 2]
     assert told[-1] == results
     assert [row.status for row in results.rows] == ["ok", "ok"]
-    written = json.loads(load_report("json").render(results))
+    written = json.loads(load_report("json").render([results]))
     assert written == json.loads(json.dumps(results.to_json()))
     for row, as_json in zip(results.rows, written["rows"], strict=True):
         assert as_json["load"]["images_per_second"]["median"] == row.load.images_per_second.median

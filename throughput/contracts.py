@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -358,5 +358,5 @@ class Report(ABC):
     about: str = ""
 
     @abstractmethod
-    def render(self, results: Results) -> str:
-        """The results as text in this format."""
+    def render(self, runs: Sequence[Results]) -> str:
+        """One run or more as text in this format, in their order."""

@@ -8,6 +8,7 @@ from typing import Literal
 from throughput.measured import PhaseName, Rate
 
 Bottleneck = Literal["loader-bound", "model-bound", "transfer-bound", "cpu-contended", "balanced"]
+Decision = Literal["slower", "not slower", "undecided", "failed"]
 
 
 @dataclass(frozen=True)
@@ -163,3 +164,28 @@ class Comparison:
         if self.high < 1:
             return "slower"
         return "not told apart"
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """The head of a change against its base, in one test: ``throughput gate``.
+
+    loader: what was measured, in which phase. least_ratio: head's rate over base's must be this at least.
+    ratio, low, high: of the paired rates, with the interval on which it was decided; None where there are too
+    few pairs. confidence: of that interval, 0..1. base, head: images per second, the medians. reason: why it
+    failed, or could not be decided.
+    """
+
+    test: str
+    decision: Decision
+    least_ratio: float
+    loader: str | None = None
+    phase: PhaseName | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    pairs: int = 0
+    base: float | None = None
+    head: float | None = None
+    reason: str | None = None

@@ -32,6 +32,8 @@ class Pass:
     seconds: wall-clock time, all device work included.
     wait_seconds: time in which nothing but the next ready batch was waited for.
     batch_wait_seconds: the same, batch by batch.
+    batch_begin_seconds: when each batch began to be waited for, from the beginning of the pass; empty where
+    that was not noted.
     batch_step_seconds: what the model alone took for a batch, until its answers were there; on a GPU of
     batches that were timed by themselves, after the pass. Empty in training.
     """
@@ -41,6 +43,7 @@ class Pass:
     wait_seconds: float
     batch_wait_seconds: tuple[float, ...] = ()
     batch_step_seconds: tuple[float, ...] = ()
+    batch_begin_seconds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

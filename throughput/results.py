@@ -20,11 +20,13 @@ from throughput.judgement import (
     Certificate,
     Check,
     Comparison,
+    GateDecision,
     Projection,
     Suggestion,
     Verdict,
 )
 from throughput.measured import EpochCount, LedgerCount, Pass, Phase, PhaseName, Rate
+from throughput.timeline import Timeline, Usage, Window
 from throughput.trained import EpochRecord, Evaluation, TrainingRun
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "EpochCount",
     "EpochRecord",
     "Evaluation",
+    "GateDecision",
     "LedgerCount",
     "Parity",
     "Pass",
@@ -50,8 +53,11 @@ __all__ = [
     "Runtime",
     "Status",
     "Suggestion",
+    "Timeline",
     "TrainingRun",
+    "Usage",
     "Verdict",
+    "Window",
 ]
 
 SCHEMA = 1
@@ -120,6 +126,7 @@ class Row:
     """What computed the answers in ``throughput infer``; ``train`` is loader and model together there."""
     parity: Parity | None = None
     """Of these answers with the same model's in torch, for the same images through the same loader."""
+    timeline: Timeline | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -141,7 +148,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """One run of the bench: what it was, where it ran, a row for each loader, and how these compare."""
+    """One run of the bench: what it was, where it ran, a row for each loader, and how these compare.
+
+    gate: what ``throughput gate`` decided, test by test; the rows are those of the base and of the head then.
+    """
 
     created: str
     command: str
@@ -149,6 +159,7 @@ class Results:
     work: dict[str, Any]
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...] = ()
+    gate: tuple[GateDecision, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``--json`` writes, in schema 1."""
@@ -160,6 +171,7 @@ class Results:
             "work": self.work,
             "rows": [_row(row) for row in self.rows],
             "comparisons": [vars(one) | {"words": one.words} for one in self.comparisons],
+            "gate": [asdict(one) for one in self.gate],
         }
 
 
@@ -201,6 +213,7 @@ def _row(row: Row) -> dict[str, Any]:
         "runtime": None if row.runtime is None else row.runtime.to_json(),
         "latency_ms": None if row.model is None else row.model.latency_ms,
         "parity": None if row.parity is None else row.parity.to_json(),
+        "timeline": None if row.timeline is None else asdict(row.timeline),
         "warnings": list(row.warnings),
     }
 
@@ -225,6 +238,7 @@ def _phase(phase: Phase | None) -> dict[str, Any] | None:
                 "wait_seconds": one.wait_seconds,
                 "batch_wait_seconds": [round(wait, 7) for wait in one.batch_wait_seconds],
                 "batch_step_seconds": [round(step, 7) for step in one.batch_step_seconds],
+                "batch_begin_seconds": [round(begin, 7) for begin in one.batch_begin_seconds],
             }
             for one in phase.passes
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -191,6 +192,22 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The ``evaluation`` of a row."""
         return {"subject": self.subject} | self.metrics.to_json(self.classes)
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Evaluation:
+        """What ``to_json`` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        if "classes" not in told:
+            return cls(
+                told["subject"], (), Regression(*(told[name] for name in ("images", "loss", "mae", "r2")))
+            )
+        classes = tuple(str(one["name"]) for one in told["classes"])
+        if "confusion_cells" in told:
+            cells = np.array(told["confusion_cells"], np.int64).reshape(-1, 3)
+        else:
+            matrix = np.array(told["confusion"], np.int64).reshape(len(classes), len(classes))
+            label, answer = matrix.nonzero()
+            cells = np.stack([label, answer, matrix[label, answer]], axis=1)
+        return cls(told["subject"], classes, Classification(told["loss"], len(classes), cells, told["top5"]))
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

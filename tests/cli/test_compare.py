@@ -27,7 +27,7 @@ def write(tmp_path: Path) -> Write:
         environment = {"cpu_model": cpu_model, "versions": {"torch": name}}
         path = tmp_path / name
         path.write_text(
-            load_report("json").render(Results("now", "bench", environment, {"workers": 2} | work, rows))
+            load_report("json").render([Results("now", "bench", environment, {"workers": 2} | work, rows)])
         )
         return path
 

@@ -58,12 +58,12 @@ class Bench:
 
 def test_a_pass_of_steps_is_exact() -> None:
     passes = Bench().run(Budget(steps=4, repeats=2, warmup_steps=3))
-    assert passes == (Pass(28, 4.0, 1.0, (WAIT,) * 4),) * 2
+    assert passes == (Pass(28, 4.0, 1.0, (WAIT,) * 4, batch_begin_seconds=(0.0, 1.0, 2.0, 3.0)),) * 2
 
 
 def test_a_pass_of_seconds_ends_with_the_batch_that_reaches_them() -> None:
     (one,) = Bench().run(Budget(seconds=2.5, repeats=1, warmup_steps=0))
-    assert one == Pass(21, 3.0, 0.75, (WAIT,) * 3)
+    assert one == Pass(21, 3.0, 0.75, (WAIT,) * 3, batch_begin_seconds=(0.0, 1.0, 2.0))
     (exact,) = Bench().run(Budget(seconds=2.0, repeats=1, warmup_steps=0))
     assert exact.seconds == 2.0
 

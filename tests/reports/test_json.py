@@ -12,10 +12,12 @@ from throughput.registry import load_report
 from throughput.results import Pass, Phase, Results, Row
 
 
+def results(*rows: Row) -> Results:
+    return Results("now", "throughput bench", {"gpus": []}, {"mean": (0.5,)}, rows)
+
+
 def rendered(*rows: Row) -> str:
-    return load_report("json").render(
-        Results("now", "throughput bench", {"gpus": []}, {"mean": (0.5,)}, rows)
-    )
+    return load_report("json").render([results(*rows)])
 
 
 def refuse(constant: str) -> Any:
@@ -38,6 +40,11 @@ def test_a_number_that_is_not_finite_is_null(loss: float) -> None:
     (row,) = json.loads(text, parse_constant=refuse)["rows"]
     assert row["loss"] is None
     assert row["options"] == {"rates": [None, 1.0]}
+
+
+def test_several_runs_are_a_list() -> None:
+    one = results(Row("fast", "ok"))
+    assert json.loads(load_report("json").render([one, one])) == [json.loads(rendered(*one.rows))] * 2
 
 
 def test_text_of_any_kind_passes() -> None:

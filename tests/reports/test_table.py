@@ -47,7 +47,7 @@ def _terminal_of_120_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rendered(*rows: Row, **work: object) -> str:
-    return load_report("table").render(Results("now", "throughput bench", {}, {**WORK, **work}, rows))
+    return load_report("table").render([Results("now", "throughput bench", {}, {**WORK, **work}, rows)])
 
 
 def cells(text: str, loader: str) -> list[str]:

@@ -30,7 +30,7 @@ def evaluation(classes: int) -> Evaluation:
 
 
 def render(row: Row) -> str:
-    return load_report("table").render(Results("now", "throughput train", {}, WORK, (row,)))
+    return load_report("table").render([Results("now", "throughput train", {}, WORK, (row,))])
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def tell(results: Results, json_path: Path | None) -> None:
     from throughput.registry import load_report
 
     write_json(results, json_path)
-    click.echo(load_report("table").render(results))
+    click.echo(load_report("table").render([results]))
     sys.stdout.flush()
     for row in results.rows:
         for warning in row.warnings:
@@ -52,4 +52,4 @@ def write_json(results: Results, json_path: Path | None) -> None:
 
     if json_path is not None:
         with whole_file(json_path) as file:
-            file.write(load_report("json").render(results).encode())
+            file.write(load_report("json").render([results]).encode())

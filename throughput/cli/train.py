@@ -196,6 +196,6 @@ def _tell(results: Results, json_path: Path | None) -> None:
 
     if json_path is not None:
         with whole_file(json_path) as file:
-            file.write(load_report("json").render(results).encode())
-    click.echo(load_report("table").render(results))
+            file.write(load_report("json").render([results]).encode())
+    click.echo(load_report("table").render([results]))
     sys.stdout.flush()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from throughput.measure.disturbance import unsteady
-from throughput.results import CacheEvidence, LedgerCount, Phase, Row
+from throughput.results import CacheEvidence, LedgerCount, Phase, Row, Timeline
 
 SUSPECT_EXCESS = 0.05
 """Training may come out above the model's own rate by noise; by more than this is remarked on."""
@@ -40,6 +40,7 @@ def merge(blocks: Sequence[Row]) -> Row:
         gpu_memory_bytes=_each(max, (block.gpu_memory_bytes for block in blocks)),
         energy_joules=_each(sum, (block.energy_joules for block in blocks)),
         ledger=_ledger(blocks),
+        timeline=_timeline(blocks),
     )
     row = replace(row, cache=_cache(blocks, row.model))
     return replace(row, warnings=(*_told_by_blocks(blocks), *_warnings(row)))
@@ -77,6 +78,16 @@ def _ledger(blocks: Sequence[Row]) -> LedgerCount | None:
     ledgers = [block.ledger for block in blocks if block.ledger is not None]
     epochs = tuple(epoch for ledger in ledgers for epoch in ledger.epochs)
     return LedgerCount(epochs, sum(ledger.mislabelled for ledger in ledgers)) if epochs else None
+
+
+def _timeline(blocks: Sequence[Row]) -> Timeline | None:
+    there = [block.timeline for block in blocks if block.timeline is not None]
+    if not there:
+        return None
+    return Timeline(
+        tuple(window for timeline in there for window in timeline.windows),
+        tuple(moment for timeline in there for moment in timeline.usage),
+    )
 
 
 def _cache(blocks: Sequence[Row], model: Phase | None) -> CacheEvidence | None:

@@ -75,6 +75,7 @@ def _run_pass(
     if begin is None:
         begin = clock()
     images = samples = batches = 0
+    begins: list[float] = []
     end = None
     while True:
         before = clock()
@@ -82,6 +83,7 @@ def _run_pass(
         if is_beyond():
             end = before  # the batch is of another epoch
             break
+        begins.append(before - begin)
         waiting.pulled(wait_seconds)
         samples += len(batch.ids)
         step(batch)
@@ -95,4 +97,4 @@ def _run_pass(
         if share >= 1 or is_over(samples):
             break
     waits = waiting.finish()
-    return Pass(images, (end or clock()) - begin, sum(waits), waits)
+    return Pass(images, (end or clock()) - begin, sum(waits), waits, batch_begin_seconds=tuple(begins))

@@ -11,8 +11,8 @@ from throughput.measure.environment import usable_cores
 from throughput.measure.events import Doing, Finished, Measured, Started
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Block, Certification
-from throughput.measure.telemetry import Sample, Telemetry, summarise
-from throughput.results import Certificate, PhaseName, Row
+from throughput.measure.telemetry import Sample, Telemetry, summarise, usage
+from throughput.results import Certificate, PhaseName, Row, Timeline, Window
 
 
 def measure(nursery: Nursery, block: Block, progress: Progress = no_progress) -> Row:
@@ -36,6 +36,10 @@ def measure(nursery: Nursery, block: Block, progress: Progress = no_progress) ->
                         return row
                     telemetry.sample()
                     samples = telemetry.samples
+                    passes = tuple(
+                        Window(one.phase, one.start_seconds, one.end_seconds) for one in windows.values()
+                    )
+                    row = replace(row, timeline=Timeline(passes, usage(samples, usable_cores())))
                     own_cpu_seconds = samples[-1].cpu_seconds - samples[0].cpu_seconds
                     noticed = disturbances(before, take_snapshot(), own_cpu_seconds, usable_cores())
                     row = replace(row, warnings=(*row.warnings, *noticed))

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Event, Thread
 
 from throughput.measure.nvml import GpuReader, GpuReading, open_gpu
 from throughput.measure.processes import ProcessTree, TreeReading
+from throughput.results import Usage
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,22 @@ def summarise(samples: Sequence[Sample], start_seconds: float, end_seconds: floa
             (s.gpu_memory_bytes for s in inside if s.gpu_memory_bytes is not None), default=None
         ),
         energy_joules=energy_joules,
+    )
+
+
+def usage(samples: Sequence[Sample], cores: float) -> tuple[Usage, ...]:
+    """What was used from one sample to the next, of ``cores`` usable cores; nothing below two samples."""
+    return tuple(
+        Usage(
+            time_seconds=after.time_seconds,
+            cpu_utilisation=(after.cpu_seconds - before.cpu_seconds)
+            / (after.time_seconds - before.time_seconds)
+            / cores,
+            rss_bytes=after.rss_bytes,
+            gpu_utilisation=after.gpu_utilisation,
+        )
+        for before, after in pairwise(samples)
+        if after.time_seconds > before.time_seconds
     )
 
 
