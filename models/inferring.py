@@ -111,8 +111,10 @@ def infer(
     inference: Inference,
     progress: Progress = no_progress,
     on_results: Callable[[Results], None] = lambda _: None,
+    go_on: Callable[[Results], bool] = lambda _: True,
 ) -> Results:
-    """A row for each loader, with its verdict. ``on_results`` is told the results so far after each block.
+    """A row for each loader, with its verdict. ``on_results`` is told the results so far after each block;
+    ``go_on`` before each, and where it answers False that was all.
 
     Raises a ThroughputError where nothing can be started.
     """
@@ -143,7 +145,13 @@ def infer(
             return replace(judged, work=blank.work)
 
         results = results_of(
-            measure_rounds(plans, nursery, progress, lambda rows: on_results(results_of(rows)))
+            measure_rounds(
+                plans,
+                nursery,
+                progress,
+                lambda rows: on_results(results_of(rows)),
+                go_on=lambda rows: go_on(results_of(rows)),
+            )
         )
     on_results(results)
     return results

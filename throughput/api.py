@@ -35,6 +35,7 @@ from throughput.contracts import (
     require_count,
 )
 from throughput.errors import OptionError, UnknownNameError
+from throughput.given_pipeline import GivenPipeline, name_of
 from throughput.measure.budget import Budget
 from throughput.measure.environment import environment
 from throughput.measure.judge import IMAGENET_IMAGES, judge
@@ -47,6 +48,10 @@ from throughput.measure.suggestions import Possible
 from throughput.options import build_options
 from throughput.registry import load_loader, loader_names, missing_requirements, require_usable
 from throughput.results import Certificate, Results, Row
+
+Loaders = str | Sequence[Any] | Any
+"""Names (``NAME``, ``NAME,NAME``, ``all`` or a sequence of names), or a pipeline itself in place of a name: a
+DataLoader or another iterable of batches, a function that makes one, or a LoaderFactory."""
 
 UNCERTIFIED = Certificate(None, reason="its certificate was left out on request")
 
@@ -132,7 +137,7 @@ def open_loader(
 
 
 def bench(
-    loaders: str | Sequence[str] = "all",
+    loaders: Loaders = "all",
     data: Data = None,
     *,
     batch_size: int | None = None,
@@ -163,12 +168,14 @@ def bench(
     std: Sequence[float] | None = None,
     progress: Progress = no_progress,
     on_results: Callable[[Results], None] = lambda _: None,
+    go_on: Callable[[Results], bool] = lambda _: True,
 ) -> Results:
-    """Certify and measure loaders by name, and return what the command prints.
+    """Certify and measure loaders, and return what the command prints.
 
     The loaders run in ``repeats`` interleaved rounds, each time in a fresh process. ``image_size`` is the
     model's own by default. ``options`` holds each loader's own by loader name. ``certified`` False leaves the
-    certificates out, and the rows say so. ``on_results`` is told the results so far after each block. What
+    certificates out, and the rows say so. ``on_results`` is told the results so far after each block;
+    ``go_on`` before each, and where it answers False that was all. What
     tells of the data, its augmentation and its scale is as for ``open_loader``. Raises a ThroughputError
     where nothing can be started; a loader that cannot run here, or fails, is a row that says why.
     """
@@ -241,6 +248,8 @@ def bench(
 
         certificates = [certificate_of(plan) for plan in plans]
 
+        rows: tuple[Row | None, ...] = (None,) * len(plans)
+
         def results_of(rows: Sequence[Row | None]) -> Results:
             judged = [
                 replace(row, certificate=certificate)
@@ -249,9 +258,13 @@ def bench(
             ]
             return judge(replace(blank, rows=tuple(judged)), possible, project_images)
 
-        results = results_of(
-            measure_rounds(plans, nursery, progress, lambda rows: on_results(results_of(rows)))
-        )
+        def on_block(found: tuple[Row | None, ...]) -> None:
+            nonlocal rows
+            rows = found
+            on_results(results_of(rows))
+
+        measure_rounds(plans, nursery, progress, on_block, go_on=lambda rows: go_on(results_of(rows)))
+        results = results_of(rows)
         if check_prediction:
             results = check_first_suggestion(results, plans, nursery, certificate_of, progress)
     on_results(results)
@@ -259,7 +272,7 @@ def bench(
 
 
 def certify(
-    loaders: str | Sequence[str] = "all",
+    loaders: Loaders = "all",
     data: Data = None,
     *,
     batch_size: int | None = None,
@@ -280,7 +293,7 @@ def certify(
     std: Sequence[float] | None = None,
     progress: Progress = no_progress,
 ) -> tuple[tuple[str, Certificate], ...]:
-    """Certify loaders by name, each in a fresh process: (name, certificate) in their order.
+    """Certify loaders, each in a fresh process: (name, certificate) in their order.
 
     Where ``data`` is given, the loaders are certified on its held-out images as well. What tells of the data,
     its augmentation and its scale is as for ``open_loader``. Raises a ThroughputError where nothing can be
@@ -354,10 +367,16 @@ def _require_options(names: Sequence[str], options: Mapping[str, Mapping[str, An
         build_options(factory, options.get(name, {}))
 
 
-def chosen_loaders(loaders: str | Sequence[str]) -> tuple[str, ...]:
-    """Names from a sequence or from ``NAME,NAME`` or ``all`` (every registered loader but the ceilings)."""
-    names = loaders.split(",") if isinstance(loaders, str) else list(loaders)
-    names = [name.strip() for name in names if name.strip()]
+def chosen_loaders(loaders: Loaders) -> tuple[str, ...]:
+    """Names from a sequence or from ``NAME,NAME`` or ``all`` (every registered loader but the ceilings).
+
+    A pipeline of the user's own that comes as an object gets a name (``given_pipeline``).
+    """
+    if isinstance(loaders, GivenPipeline):
+        return (loaders,)
+    if isinstance(loaders, str):
+        loaders = [name.strip() for name in loaders.split(",") if name.strip()]
+    names = [name_of(loader) for loader in (loaders if isinstance(loaders, Sequence) else [loaders])]
     if names == ["all"]:
         loaded = {name: _loaded(name) for name in loader_names()}
         return tuple(name for name, factory in loaded.items() if factory is None or not factory.ceiling)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from throughput.contracts import IMAGE_SIZE, LoaderFactory, ModelFamily, Report, Requirement, Work
 from throughput.errors import OptionError, UnknownNameError
+from throughput.given_pipeline import GivenPipeline
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -76,18 +77,29 @@ def load_loader(name: str) -> LoaderFactory:
     """The loader of that name, or the one that ``package.module:attribute`` points at.
 
     The second form needs no registration; the current directory can be imported from, as with
-    ``python -m``. What it points at is a LoaderFactory, or a pipeline of the user's own: see
-    ``throughput.own_pipeline``. Raises UnknownNameError; OptionError for a callable that cannot be called.
+    ``python -m``. What it points at, or what a ``GivenPipeline`` carries, is a LoaderFactory, or a pipeline of
+    the user's own: see ``throughput.own_pipeline``. Raises UnknownNameError; OptionError for a callable that
+    cannot be called.
     """
+    if isinstance(name, GivenPipeline):
+        return _own_loader(name, name.loader)
     if ":" not in name:
         registered: LoaderFactory = _load(_choose(LOADERS, "loader", name), "loader", LoaderFactory)
         return registered
     _let_import_from_here()
-    entry = EntryPoint(name, name, LOADERS)
-    target = _target(entry, "loader")
-    if isinstance(target, LoaderFactory) or _is_factory_class(target):
-        pointed_at: LoaderFactory = _load(entry, "loader", LoaderFactory)
-        return pointed_at
+    return _own_loader(name, _target(EntryPoint(name, name, LOADERS), "loader"))
+
+
+def _own_loader(name: str, target: Any) -> LoaderFactory:
+    """What a user's object is as a loader. Raises UnknownNameError; OptionError as ``load_loader``."""
+    if isinstance(target, LoaderFactory):
+        return target
+    if _is_factory_class(target):
+        try:
+            factory: LoaderFactory = target()
+        except Exception as error:  # a plug-in's code may fail in any way
+            raise UnknownNameError(f"cannot load the loader {name!r}: {_cause(error)}") from error
+        return factory
     from throughput.own_pipeline import OwnPipelineFactory, can_be_a_pipeline
 
     if not can_be_a_pipeline(target):

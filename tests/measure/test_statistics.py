@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from throughput.measure.statistics import paired_ratio, rate_interval, student_t95, unpaired_ratio
+from throughput.measure.statistics import paired_ratio, rate_interval, student_t, unpaired_ratio
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ from throughput.measure.statistics import paired_ratio, rate_interval, student_t
     ],
 )
 def test_quantiles_are_those_of_the_tables(degrees: int, quantile: float) -> None:
-    assert student_t95(degrees) == pytest.approx(quantile, rel=0.001)
+    assert student_t(degrees) == pytest.approx(quantile, rel=0.001)
 
 
 def test_quantiles_fall_with_every_degree() -> None:
-    quantiles = [student_t95(degrees) for degrees in range(1, 200)]
+    quantiles = [student_t(degrees) for degrees in range(1, 200)]
     assert quantiles == sorted(set(quantiles), reverse=True)
 
 
@@ -73,10 +73,10 @@ def test_one_pair_has_no_interval(ours: list[float], theirs: list[float]) -> Non
 
 
 def test_a_fraction_of_a_degree_of_freedom_is_dropped() -> None:
-    assert student_t95(1.99) == student_t95(1)
-    assert student_t95(3 - 1e-12) == student_t95(3)
+    assert student_t(1.99) == student_t(1)
+    assert student_t(3 - 1e-12) == student_t(3)
     with pytest.raises(ValueError, match="1 degree of freedom or more, got 0"):
-        student_t95(0)
+        student_t(0)
 
 
 def test_the_interval_of_two_passes_by_hand() -> None:

@@ -18,6 +18,7 @@ from throughput.registry import extra_commands
 COMMANDS = {
     "bench": ("throughput.cli.bench", "Measure loaders: alone, the model alone, and both together."),
     "compare": ("throughput.cli.compare", "Compare two files of results, with intervals."),
+    "gate": ("throughput.cli.gate", "Decide whether the head of a change is slower than its base."),
     "certify": ("throughput.cli.certify", "Prove that loaders do the same work, or name what differs."),
     "list": ("throughput.cli.list", "List loaders, models and reports, and what each of them needs."),
     "doctor": ("throughput.cli.doctor", "Look this machine over, and name a cure for each problem."),
@@ -35,6 +36,7 @@ COMMANDS = {
     "pack": ("throughput.cli.pack", "Write any source as WebDataset tar shards."),
     "stats": ("throughput.cli.stats", "Compute the mean and standard deviation of a data set's pixels."),
     "synth": ("throughput.cli.synth", "Write photo-like JPEGs as a folder of class folders."),
+    "reference": ("throughput.cli.reference", "Print this page of reference, in Markdown."),
 }
 """Name -> module that holds ``command``, and the line that ``--help`` shows without importing it."""
 

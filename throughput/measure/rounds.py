@@ -35,12 +35,14 @@ def measure_rounds(
     progress: Progress = no_progress,
     on_block: Callable[[tuple[Row | None, ...]], None] = lambda _: None,
     clock: Clock = time.monotonic,
+    go_on: Callable[[tuple[Row | None, ...]], bool] = lambda _: True,
 ) -> tuple[Row, ...]:
     """Measure all plans, ``budget.repeats`` rounds of them, and return a row for each.
 
     ``on_block`` is told the rows so far after each block, None for a loader that has none yet. A loader
     that fails or is skipped takes no part in later rounds. ``progress`` hears of the seconds that have
-    gone by and of all that are expected.
+    gone by and of all that are expected. ``go_on`` is asked before each block, and told the rows so far: False
+    ends the measurement there.
     """
     blocks: list[list[Row]] = [[] for _ in plans]
     remaining = _Remaining(plans, clock)
@@ -51,6 +53,8 @@ def measure_rounds(
             if any(block.status != "ok" for block in blocks[place]):
                 remaining.drop(place)
                 continue
+            if not go_on(tuple(map(_merged, blocks))):
+                break
             block = Block(
                 plan,
                 number,
@@ -63,8 +67,12 @@ def measure_rounds(
                 tell = remaining.telling(progress, heading)
                 tell("starting", 0, None)
                 blocks[place].append(measure(nursery, block, tell))
-            on_block(tuple(merge(some) if some else None for some in blocks))
-    return tuple(merge(some) for some in blocks)
+            on_block(tuple(map(_merged, blocks)))
+    return tuple(row for row in map(_merged, blocks) if row is not None)
+
+
+def _merged(blocks: Sequence[Row]) -> Row | None:
+    return merge(blocks) if blocks else None
 
 
 def _turns(plans: Sequence[Plan], rounds: int) -> Iterator[tuple[int, int]]:

@@ -7,14 +7,20 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom (NIST/SEMATECH e-Handbook of
-# Statistical Methods, 1.3.6.7.2); beyond 30 the normal quantile with Cornish and Fisher's first terms.
-_T95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-_Z95 = 1.959964
+# Two-sided quantiles of Student's t for 1 to 30 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical
+# Methods, 1.3.6.7.2), and the normal quantile: beyond 30 it is used, with Cornish and Fisher's first terms.
+_STUDENT_T = {
+    0.95: ((
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+        2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+        2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+    ), 1.959964),
+    0.99: ((
+        63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169,
+        3.106, 3.055, 3.012, 2.977, 2.947, 2.921, 2.898, 2.878, 2.861, 2.845,
+        2.831, 2.819, 2.807, 2.797, 2.787, 2.779, 2.771, 2.763, 2.756, 2.750,
+    ), 2.575829),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,13 @@ def rate_interval(rates: Sequence[float]) -> tuple[float, float] | None:
     if min(rates) <= 0:
         return min(rates), max(rates)  # a pass without a countable image: there is no logarithm
     logs = [math.log(rate) for rate in rates]
-    half = student_t95(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    half = student_t(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
     centre = statistics.fmean(logs)
     return math.exp(centre - half), math.exp(centre + half)
 
 
-def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
-    """ours / theirs over pairs that were measured next to each other, with a 95 % interval.
+def paired_ratio(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95) -> Ratio:
+    """ours / theirs over pairs that were measured next to each other, with an interval of 95 or of 99 %.
 
     Student's t on the logarithms of the pairs' ratios: what slows both halves of a pair cancels, and a
     ratio and its inverse are treated alike. Needs two pairs or more; raises ValueError below.
@@ -53,23 +59,24 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
         raise ValueError(f"an interval needs two pairs or more, got {len(ours)} and {len(theirs)} values")
     logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
     centre = statistics.fmean(logs)
-    half = student_t95(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    half = student_t(len(logs) - 1, confidence) * statistics.stdev(logs) / math.sqrt(len(logs))
     return Ratio(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
 
 
-def student_t95(degrees: float) -> float:
-    """The two-sided 95 % quantile of Student's t; raises ValueError below one degree of freedom.
+def student_t(degrees: float, confidence: float = 0.95) -> float:
+    """The two-sided quantile of Student's t for 95 or 99 %; raises ValueError below one degree of freedom.
 
     Up to 30 a fraction of a degree is dropped, which makes the quantile larger and so the interval wider.
     """
+    table, z = _STUDENT_T[confidence]
     whole = math.floor(degrees + 1e-9)  # a whole number that rounding has made a little smaller stays one
     if whole < 1:
         raise ValueError(f"Student's t needs 1 degree of freedom or more, got {degrees}")
-    if whole <= len(_T95):
-        return _T95[whole - 1]
-    first = (_Z95**3 + _Z95) / 4
-    second = (5 * _Z95**5 + 16 * _Z95**3 + 3 * _Z95) / 96
-    return _Z95 + first / degrees + second / degrees**2
+    if whole <= len(table):
+        return table[whole - 1]
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / degrees + second / degrees**2
 
 
 def unpaired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
@@ -90,5 +97,5 @@ def unpaired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
         parts = zip(squared_errors, sides, strict=True)
         # Shares of the total, as tiny squares would vanish.
         degrees = 1 / sum((error / total) ** 2 / (len(logs) - 1) for error, logs in parts)
-        half = student_t95(degrees) * math.sqrt(total)
+        half = student_t(degrees) * math.sqrt(total)
     return Ratio(math.exp(centre), math.exp(centre - half), math.exp(centre + half))

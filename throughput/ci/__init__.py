@@ -1,0 +1,1 @@
+"""The ready-made comparison: ``pytest --pyargs throughput.ci --throughput-data DIR``."""

@@ -1,0 +1,168 @@
+"""``throughput gate``: is the head of a change slower than its base?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from throughput.cli.output import require_writable
+from throughput.cli.shared_options import json_option, seed_option
+
+if TYPE_CHECKING:
+    from throughput.gate.gating import Gated
+    from throughput.results import GateDecision, Results
+
+SLOWER = 1
+_NONE = "-"
+
+
+@click.command(name="gate", context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--base",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A checkout of what the change is made to.",
+)
+@click.option(
+    "--head",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A checkout of the change.",
+)
+@click.option(
+    "--base-python",
+    default=sys.executable,
+    metavar="PATH",
+    help="What runs the base's tests, if other versions of libraries belong to it. [default: this Python]",
+)
+@click.option(
+    "--head-python",
+    default=sys.executable,
+    metavar="PATH",
+    help="The same of the head. [default: this Python]",
+)
+@click.option(
+    "--fail-below",
+    default="5%",
+    show_default=True,
+    metavar="SHARE",
+    help="How much slower the head may be, where a test's mark names no min_ratio.",
+)
+@click.option(
+    "--budget",
+    default="5m",
+    show_default=True,
+    metavar="TIME",
+    help="Stop by then, decided or not; the tests share it.",
+)
+@click.option(
+    "--seconds", type=float, default=1.0, show_default=True, metavar="S", help="Length of a round's pass."
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 if it stays undecided, too.")
+@seed_option
+@json_option
+@click.option(
+    "--markdown",
+    "markdown_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Write the report for a pull request's comment.",
+)
+@click.argument("tests", nargs=-1, type=click.UNPROCESSED)
+def command(
+    base: Path,
+    head: Path,
+    base_python: str,
+    head_python: str,
+    fail_below: str,
+    budget: str,
+    seconds: float,
+    strict: bool,
+    seed: int,
+    json_path: Path | None,
+    markdown_path: Path | None,
+    tests: tuple[str, ...],
+) -> int:
+    """Run the same TESTS of two checkouts in turn, in one job, and decide whether the head is slower.
+
+    TESTS are those that ask for loader_benchmark, train_benchmark or infer_benchmark; what else pytest takes
+    goes after `--`. Each round runs in a fresh process, base and head next to each other, until the interval
+    of their ratio lies on one side of the margin, or time is up. Exit status: 0 not slower, or undecided; 1
+    slower, or the head's test failed (with --strict also undecided); 2 wrong input; 3 nothing measured.
+    """
+    from throughput.cli.progress import progress_bar
+    from throughput.gate.arms import Side
+    from throughput.gate.gating import Gate, gate
+    from throughput.quantities import parse_share
+    from throughput.tuning.duration import parse_duration
+
+    require_writable(json_path)
+    require_writable(markdown_path, "--markdown")
+    plan = Gate(
+        Side("base", base, base_python),
+        Side("head", head, head_python),
+        pytest_arguments=tests,
+        margin=parse_share("--fail-below", fail_below),
+        budget_seconds=parse_duration("--budget", budget),
+        seconds=seconds,
+        seed=seed,
+    )
+    with progress_bar() as progress:
+        gated = gate(plan, progress)
+    _write(gated.runs, "json", json_path)
+    _write(gated.runs, "markdown", markdown_path)
+    _tell(gated)
+    return _exit_status([one for run in gated.runs for one in run.gate], strict)
+
+
+def _exit_status(decisions: list[GateDecision], strict: bool) -> int:
+    bad = {"slower", "failed", *(["undecided"] if strict else [])}
+    return SLOWER if any(one.decision in bad for one in decisions) else 0
+
+
+def _write(runs: tuple[Results, ...], report: str, path: Path | None) -> None:
+    from throughput.cache import whole_file
+    from throughput.registry import load_report
+
+    if path is not None:
+        with whole_file(path) as file:
+            file.write(load_report(report).render(runs).encode())
+
+
+def _tell(gated: Gated) -> None:
+    from throughput.cli.tables import print_table
+
+    decisions = [one for run in gated.runs for one in run.gate]
+    print_table(
+        "Head against base, images per second, in paired rounds",
+        ("test", "loader", "base", "head", "head / base", "least", "pairs", "head is"),
+        [_cells(one) for one in decisions],
+    )
+    shown = next((one.confidence for one in decisions if one.confidence), None)
+    if shown is not None:
+        click.echo(f"The intervals are of {100 * shown:.0f} %, for they are looked at several times.")
+    for one in decisions:
+        if one.reason is not None:
+            click.echo(f"throughput: {one.test}: {one.decision}: {one.reason}", err=True)
+    for name, tests in (("base", gated.only_base), ("head", gated.only_head)):
+        for test in tests:
+            click.echo(f"throughput: {test} is only in {name}, and was not measured", err=True)
+
+
+def _cells(one: GateDecision) -> tuple[str, ...]:
+    ratio = _NONE if one.ratio is None else f"{one.ratio:.3f} [{one.low:.3f}, {one.high:.3f}]"
+    return (
+        one.test,
+        one.loader or _NONE,
+        _NONE if one.base is None else f"{one.base:,.0f}",
+        _NONE if one.head is None else f"{one.head:,.0f}",
+        ratio,
+        f"{one.least_ratio:.3g}",
+        str(one.pairs),
+        one.decision,
+    )

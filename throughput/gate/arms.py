@@ -1,0 +1,167 @@
+"""The two test sessions of a gate: pytest in the folder of the base, and in that of the head."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from throughput.errors import OptionError, ThroughputError
+from throughput.gate.channel import PROTOCOL, Channel, listen
+
+_START_SECONDS = 120.0
+"""From starting Python to the plugin's first word; more than any import takes."""
+_GRACE_SECONDS = 3.0
+_POLL_SECONDS = 0.05
+_LAST_LINES = 15
+
+
+@dataclass(frozen=True)
+class Side:
+    """The base or the head of a change. python: what runs its tests."""
+
+    name: str
+    folder: Path
+    python: str
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise OptionError(f"--{self.name} {self.folder}: there is no such folder")
+
+
+class ArmError(ThroughputError):
+    """A test session said something unexpected, or ended."""
+
+
+@dataclass
+class Arm:
+    """A test session that runs. log: what it prints."""
+
+    side: Side
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    log: Path
+    _unheard: list[dict[str, Any]] = field(default_factory=list)
+
+    def heard(self) -> dict[str, Any]:
+        """What it says next. Raises ArmError where it has ended."""
+        message = self._unheard.pop() if self._unheard else self.channel.receive()
+        if message is None:
+            raise self.gone()
+        return message
+
+    def tell(self, **message: Any) -> None:
+        """Say something. Raises ArmError where it has ended."""
+        try:
+            self.channel.send(**message)
+        except OSError as error:
+            raise self.gone() from error
+
+    def put_back(self, message: dict[str, Any]) -> None:
+        """To be heard again."""
+        self._unheard.append(message)
+
+    def gone(self) -> ArmError:
+        """That it ended before its time, with its last words."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_GRACE_SECONDS)
+        return ArmError(
+            f"the tests of --{self.side.name} {self.side.folder} ended before they were measured "
+            f"(pytest's status {self.process.poll()}): {_last_words(self.log)}"
+        )
+
+
+@contextlib.contextmanager
+def running(side: Side, other: Side, pytest_arguments: Sequence[str], scratch: Path) -> Iterator[Arm]:
+    """Start a test session, and hear its first word; on leaving, it and all that it started are gone.
+
+    scratch: a folder of this user's own. Raises ArmError.
+    """
+    address, log = scratch / f"{side.name}.socket", scratch / f"{side.name}.log"
+    command = [
+        side.python, "-m", "pytest", *pytest_arguments, "-p", "no:cacheprovider", "-p", "no:xdist",
+        # Names of tests are relative to it; those of both sides are to be the same.
+        f"--rootdir={side.folder.resolve()}", "--throughput-arm", str(address),
+    ]  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(listen(address))
+        output = stack.enter_context(log.open("wb"))
+        process = stack.enter_context(_started(command, side, output))
+        listening.settimeout(_POLL_SECONDS)
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                channel = Channel(listening.accept()[0])
+                break
+            except TimeoutError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise _did_not_start(side, process.poll(), log) from None
+        stack.callback(channel.close)
+        arm = Arm(side, process, channel, log)
+        hello = arm.heard()
+        if hello.get("protocol") != PROTOCOL:
+            raise ArmError(
+                f"--{side.name} {side.folder} has a version of throughput that speaks another protocol: "
+                "install the same version in both"
+            )
+        arm.tell(other=str(other.folder.resolve()))
+        yield arm
+
+
+@contextlib.contextmanager
+def _started(command: Sequence[str], side: Side, output: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own."""
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=side.folder,
+            env=_environment(side),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise OptionError(
+            f"cannot run the Python of --{side.name}, {side.python}: {error.strerror}"
+        ) from error
+    try:
+        yield process
+    finally:
+        # Asked first: a session ends what measures for it, and cleans up.
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, end)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_SECONDS)
+
+
+def _environment(side: Side) -> Mapping[str, str]:
+    """The side's own folders before all others, whatever else is installed, as in editable mode."""
+    folder = side.folder.resolve()
+    own = [str(folder), *([str(folder / "src")] if (folder / "src").is_dir() else [])]
+    inherited = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*own, *([inherited] if inherited else [])])}
+
+
+def _did_not_start(side: Side, status: int | None, log: Path) -> ArmError:
+    said = _last_words(log)
+    if "--throughput-arm" in said:
+        return ArmError(
+            f"the pytest of --{side.name} {side.folder} ({side.python}) does not know throughput's plugin, "
+            "or one that is too old for a gate: install throughput there"
+        )
+    return ArmError(
+        f"the tests of --{side.name} {side.folder} could not be started (pytest's status {status}): {said}"
+    )
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()[-_LAST_LINES:]
+    return " | ".join(line.strip() for line in lines if line.strip()) or "it said nothing"

@@ -1,0 +1,61 @@
+"""Messages between the gate and its two test sessions: JSON objects, a line each, over a Unix socket.
+
+Base and head may run in different Pythons with different versions of this package: what they say to each
+other is text, and begins with ``PROTOCOL``.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+PROTOCOL = 1
+_CHUNK_BYTES = 1 << 16
+
+
+class Channel:
+    """One end of a conversation."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._pending = b""
+
+    def send(self, **message: Any) -> None:
+        """Say something. Raises OSError where the other end is gone."""
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self, timeout_seconds: float | None = None) -> dict[str, Any] | None:
+        """What the other end says next; None where it is gone. Raises TimeoutError."""
+        self._socket.settimeout(timeout_seconds)
+        while b"\n" not in self._pending:
+            try:
+                chunk = self._socket.recv(_CHUNK_BYTES)
+            except ConnectionResetError:
+                return None
+            if not chunk:
+                return None
+            self._pending += chunk
+        line, self._pending = self._pending.split(b"\n", 1)
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def close(self) -> None:
+        """Say no more."""
+        self._socket.close()
+
+
+def listen(address: Path) -> socket.socket:
+    """A socket that test sessions connect to, open to this user only, as its folder is."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(address))
+    listening.listen(2)
+    return listening
+
+
+def connect(address: str) -> Channel:
+    """The arm's end."""
+    connected = socket.socket(socket.AF_UNIX)
+    connected.connect(address)
+    return Channel(connected)

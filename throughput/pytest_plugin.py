@@ -1,0 +1,86 @@
+"""The pytest plugin: ``loader_benchmark``, ``train_benchmark``, and limits on images per second.
+
+pytest loads this file in every run on a machine where throughput is installed: it imports nothing heavy, and
+what it does is done by ``throughput.pytesting`` once a test asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from throughput.pytesting.fixtures import Benchmark
+    from throughput.pytesting.measuring import Measured
+
+MARK = (
+    "throughput(min_ratio=None, min_images_per_second=None): the least that a test measured by throughput "
+    "may reach, as a share of its base's rate (0.95) or in images per second"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of their own group."""
+    from throughput.pytesting.options import add_options
+
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell of the mark, and join pytest-benchmark where it runs."""
+    config.addinivalue_line("markers", MARK)
+    # Two ways to define one fixture: what asks for a fixture that does not exist could not be collected.
+    name = "with_benchmark" if config.pluginmanager.hasplugin("benchmark") else "without_benchmark"
+    config.pluginmanager.import_plugin(f"throughput.pytesting.{name}")
+    if config.getoption("throughput_arm"):
+        from throughput.pytesting.arm import join_gate
+
+        join_gate(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say where nothing will be timed."""
+    from throughput.pytesting.options import beside_others
+
+    if beside_others(config):
+        return "throughput: tests that run beside each other (-n) are not timed: each loader is run once"
+    return None
+
+
+@pytest.fixture
+def loader_benchmark(throughput_measured: Measured) -> Benchmark:
+    """Call it with a loader: it is measured alone, and its row of the results comes back."""
+    from throughput.pytesting.fixtures import Benchmark
+
+    return Benchmark(throughput_measured, ("load",))
+
+
+@pytest.fixture
+def train_benchmark(throughput_measured: Measured) -> Benchmark:
+    """Call it with a loader: it, a model, and both together are measured, and the row comes back."""
+    from throughput.pytesting.fixtures import Benchmark
+
+    return Benchmark(throughput_measured, ("load", "model", "train"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """A line for each test that measured something."""
+    from throughput.pytesting.records import records_of
+
+    records = records_of(config)
+    if records:
+        from throughput.pytesting.summary import summary_lines
+
+        terminalreporter.section("throughput")
+        for line in summary_lines(records):
+            terminalreporter.line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was measured, if asked for."""
+    path = session.config.getoption("throughput_json")
+    if path is not None:
+        from throughput.pytesting.records import records_of, write_records
+
+        write_records(path, records_of(session.config))

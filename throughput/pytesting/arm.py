@@ -1,0 +1,126 @@
+"""This session of pytest as one arm of a gate: each round of a test begins when the gate says so.
+
+What is said, in order: ``hello``; ``collected`` (the tests that measure something), answered by ``run``
+(those that both arms have); then for each test ``ready`` (what it is about to measure), answered by ``go``,
+and after each round ``round`` (its rate), answered by ``go``; where the answer is no, ``done``. See
+``throughput.gate``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from throughput.gate.channel import PROTOCOL, Channel, connect
+from throughput.results import PhaseName, Results
+
+MEASURED = "throughput_measured"
+"""The fixture that whatever measures is made of."""
+
+
+class Arm:
+    """The gate as a test session knows it. other: the folder of the other arm."""
+
+    def __init__(self, channel: Channel, other: Path) -> None:
+        self._channel = channel
+        self._other = other
+
+    def agree(self, tests: list[str]) -> list[str]:
+        """Of the tests that measure something, those to run, in order."""
+        self._channel.send(kind="collected", tests=tests)
+        return list(self._heard()["run"])
+
+    def turns(self, test: str, phase: PhaseName, min_ratio: float | None) -> Callable[[Results], bool]:
+        """Asked before each round; waits for the gate's word."""
+        passes = 0
+
+        def go_on(results: Results) -> bool:
+            nonlocal passes
+            if not results.rows:
+                self._channel.send(
+                    kind="ready",
+                    test=test,
+                    phase=phase,
+                    min_ratio=min_ratio,
+                    results=results.to_json(),
+                    strangers=_modules_below(self._other),
+                )
+            else:
+                measured = getattr(results.rows[0], phase)
+                new, passes = measured.passes[passes:], len(measured.passes)
+                images, seconds = (sum(getattr(one, name) for one in new) for name in ("images", "seconds"))
+                self._channel.send(kind="round", test=test, images=images, seconds=seconds)
+            return bool(self._heard()["go"])
+
+        return go_on
+
+    def measured(self, test: str, results: Results) -> None:
+        """All rounds of a test are over, or it broke."""
+        self._channel.send(kind="done", test=test, results=results.to_json())
+
+    def failed(self, test: str, reason: str) -> None:
+        """Nothing could be measured."""
+        self._channel.send(kind="broken", test=test, reason=reason)
+
+    def ended(self, test: str, outcome: str, reason: str) -> None:
+        """A test is over, whatever it did."""
+        self._channel.send(kind="ended", test=test, outcome=outcome, reason=reason)
+
+    def _heard(self) -> dict[str, Any]:
+        heard = self._channel.receive()
+        if heard is None:
+            pytest.exit("the gate is gone", returncode=3)
+        return heard
+
+
+class _Hooks:
+    """Measure what both arms have, in one order."""
+
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        measuring = {item.nodeid: item for item in items if MEASURED in getattr(item, "fixturenames", ())}
+        wanted = [measuring[test] for test in self._arm.agree(list(measuring))]
+        config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+        items[:] = wanted
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # A test that is skipped, or breaks, before it is called has no phase "call".
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr or "")
+            self._arm.ended(report.nodeid, report.outcome, told)
+
+
+_ARM = pytest.StashKey[Arm]()
+
+
+def join_gate(config: pytest.Config) -> None:
+    """Connect to the gate that started this session."""
+    channel = connect(config.getoption("throughput_arm"))
+    channel.send(kind="hello", protocol=PROTOCOL, folder=str(config.invocation_params.dir))
+    answer = channel.receive()
+    if answer is None:
+        pytest.exit("the gate is gone", returncode=3)
+    arm = Arm(channel, Path(answer["other"]))
+    config.stash[_ARM] = arm
+    config.pluginmanager.register(_Hooks(arm), "throughput-arm")
+
+
+def arm_of(config: pytest.Config) -> Arm | None:
+    """The gate's arm that this session is; None in any other."""
+    return config.stash.get(_ARM, None)
+
+
+def _modules_below(folder: Path) -> list[str]:
+    """Modules of this process that come from ``folder``: none should, if that is the other arm's."""
+    if Path.cwd() == folder:
+        return []
+    loaded = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
+    return sorted(name for name, file in loaded if file and Path(file).is_relative_to(folder))

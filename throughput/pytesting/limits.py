@@ -1,0 +1,113 @@
+"""Limits on what a test may measure, and whether they were kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from throughput.comparison import compare_runs
+from throughput.differences import describe_difference
+from throughput.errors import ThroughputError
+from throughput.results import PhaseName, Rate, Results
+
+Outcome = Literal["kept", "missed", "undecided", "not judged"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The least that a test may reach; None: anything.
+
+    min_ratio: of its base's rate. min_images_per_second: of its own.
+    """
+
+    min_ratio: float | None = None
+    min_images_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One limit, and what became of it. words: a sentence with the figures."""
+
+    limit: str
+    outcome: Outcome
+    words: str
+
+
+def limits_of(item: pytest.Item) -> Limits:
+    """Those of the test's own mark, else those of the whole session. Raises pytest.UsageError."""
+    config = item.config
+    mark = item.get_closest_marker("throughput")
+    chosen = {} if mark is None else dict(mark.kwargs)
+    unknown = set(chosen) - {"min_ratio", "min_images_per_second"}
+    if unknown or (mark is not None and mark.args):
+        raise pytest.UsageError(
+            f"{item.nodeid}: the mark throughput takes min_ratio=... and min_images_per_second=..., "
+            f"got {', '.join([*map(repr, mark.args if mark else ()), *sorted(unknown)])}"
+        )
+    margin = config.getoption("throughput_fail_below")
+    chosen.setdefault("min_ratio", None if margin is None else 1 - margin)
+    chosen.setdefault("min_images_per_second", config.getoption("throughput_min_images_per_second"))
+    for name, value in chosen.items():
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0
+        ):
+            raise pytest.UsageError(f"{item.nodeid}: {name} must be a number above 0, got {value!r}")
+    return Limits(**chosen)
+
+
+def judge_rate(rate: Rate, limit: float) -> Judged:
+    """Missed where the whole interval lies below the limit, undecided where the limit lies inside it."""
+    told = (
+        f"{rate.median:,.0f}{_interval(rate.low, rate.high, ',.0f')} images/s, and {limit:,.0f} is the least"
+    )
+    return Judged("min_images_per_second", _outcome(rate.median, rate.low, rate.high, limit), told)
+
+
+def judge_ratio(results: Results, saved: Results | str, phase: PhaseName, limit: float) -> Judged:
+    """Against the same test in an earlier run; ``saved`` may be the reason why there is none.
+
+    Not judged unless machine and work are the same.
+    """
+    name = "min_ratio"
+    if isinstance(saved, str):
+        return Judged(name, "not judged", f"a ratio of {limit:.3g} is the least, and {saved}")
+    compared = compare_runs(saved.to_json(), results.to_json())
+    differences = [*compared.machine, *compared.work]
+    if differences:
+        others = "; ".join(map(describe_difference, differences))
+        return Judged(name, "not judged", f"the saved run (A) is of another machine or other work: {others}")
+    change = next((one for one in compared.rates if one.phase == phase), None)
+    if change is None or change.ratio is None:
+        return Judged(name, "not judged", "; ".join(compared.left_out) or "the saved run has no such rate")
+    interval = _interval(change.low, change.high, ".3f")
+    told = f"{change.ratio:.3f}{interval} of the saved {change.a:,.0f} images/s, and {limit:.3g} is the least"
+    return Judged(name, _outcome(change.ratio, change.low, change.high, limit), told)
+
+
+def saved_run(path: Path | None, test: str) -> Results | str:
+    """What an earlier session wrote of this test, or why there is nothing."""
+    if path is None:
+        return "nothing was named to compare with: `throughput gate`, or --throughput-compare"
+    from throughput.results_reading import load_runs
+
+    try:
+        runs = load_runs(path)
+    except ThroughputError as error:
+        raise pytest.UsageError(f"--throughput-compare: {error}") from error
+    found = next((run for run in runs if run.work.get("test") == test), None)
+    return f"{path} does not hold this test" if found is None else found
+
+
+def _outcome(value: float, low: float | None, high: float | None, limit: float) -> Outcome:
+    if low is None or high is None:
+        low = high = value  # a single pass has no interval: it is taken at its word
+    if high < limit:
+        return "missed"
+    return "kept" if low >= limit else "undecided"
+
+
+def _interval(low: float | None, high: float | None, form: str) -> str:
+    return "" if low is None or high is None else f" [{low:{form}}, {high:{form}}]"

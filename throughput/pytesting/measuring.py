@@ -1,0 +1,169 @@
+"""A measurement for a test: run it, record it, hold it against its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from throughput.errors import ThroughputError
+from throughput.measure.budget import Budget
+from throughput.pytesting.arm import Arm, arm_of
+from throughput.pytesting.limits import Judged, judge_rate, judge_ratio, limits_of, saved_run
+from throughput.pytesting.records import TEST, Record, records_of
+from throughput.results import PhaseName, Results, Row
+
+_UNTIL_TOLD = 100_000
+"""Rounds, where a gate says when they end."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How a test is to be measured in this session of pytest.
+
+    data, settings: where the test does not say. budget: of the test's own seconds, steps and repeats, for
+    what the session does not say. certified: False where nothing is timed. alone: one loader in one phase,
+    for a gate. go_on: asked before each round.
+    """
+
+    data: str | None
+    settings: Mapping[str, Any]
+    budget: Callable[[float | None, int | None, int | None], Budget]
+    certified: bool
+    alone: bool
+    go_on: Callable[[Results], bool]
+
+
+class Measured:
+    """Called once by a test, through a fixture of its own.
+
+    tell: hears of what was measured. timed: False where it is only to run, as with ``--benchmark-disable``.
+    """
+
+    def __init__(
+        self, request: pytest.FixtureRequest, tell: Callable[[Record], None], *, timed: bool
+    ) -> None:
+        self._item: pytest.Item = request.node
+        self._module: ModuleType | None = getattr(request, "module", None)
+        self._tell = tell
+        self._timed = timed
+        self._limits = limits_of(self._item)
+        self.used = False
+
+    @property
+    def test_modules(self) -> tuple[ModuleType, ...]:
+        """The test's own module, which a fresh process may be unable to import."""
+        return () if self._module is None else (self._module,)
+
+    def once_for_all(self, key: object, measure: Callable[[], Results]) -> Results:
+        """``measure()``, or what it gave a test before this one with the same key."""
+        kept = self._item.config.stash.setdefault(_KEPT, {})
+        if key not in kept:
+            kept[key] = measure()
+        return kept[key]
+
+    def __call__(self, measure: Callable[[How], Results], phase: PhaseName) -> Row:
+        """``measure(how)``: a run with one row; ``phase`` is what limits and gates look at.
+
+        Skips the test for a loader that cannot run here. Fails it where the loader failed, does other work,
+        miscounts, or missed a limit.
+        """
+        if self.used:
+            pytest.fail("a test measures once: write another test for another measurement", pytrace=False)
+        self.used = True
+        arm = arm_of(self._item.config)
+        try:
+            results = measure(self._how(arm, phase))
+        except ThroughputError as error:
+            if arm is not None:
+                arm.failed(self._item.nodeid, str(error))
+            pytest.fail(str(error), pytrace=False)
+        if arm is not None:
+            arm.measured(self._item.nodeid, results)
+        if not results.rows:
+            pytest.skip("the gate has nothing to measure it against")
+        (row,) = results.rows
+        if row.status == "skipped":
+            pytest.skip(f"{row.loader}: {row.reason}")
+        if row.status == "failed":
+            pytest.fail(f"{row.loader} failed: {row.reason}", pytrace=False)
+        results = replace(results, work=results.work | {TEST: self._item.nodeid})
+        record = Record(self._item.nodeid, results, phase, self._timed)
+        if self._timed and arm is None:
+            record = replace(record, judged=self._judged(record))
+        records_of(self._item.config).append(record)
+        self._item.user_properties += record.properties()
+        self._tell(record)
+        self._require(record)
+        return row
+
+    def _how(self, arm: Arm | None, phase: PhaseName) -> How:
+        option = self._item.config.getoption
+        named = {
+            "batch_size": option("throughput_batch"),
+            "workers": option("throughput_workers"),
+            "model": option("throughput_model"),
+        }
+        return How(
+            data=option("throughput_data"),
+            settings={name: value for name, value in named.items() if value is not None},
+            budget=lambda seconds, steps, repeats: self._budget(
+                seconds, steps, repeats, gated=arm is not None
+            ),
+            certified=self._timed,
+            alone=arm is not None,
+            go_on=(lambda _: True)
+            if arm is None
+            else arm.turns(self._item.nodeid, phase, self._limits.min_ratio),
+        )
+
+    def _budget(
+        self, seconds: float | None, steps: int | None, repeats: int | None, *, gated: bool
+    ) -> Budget:
+        """What the session says, then what the test says, then what is usual."""
+        if not self._timed:
+            return Budget(steps=1, repeats=1)
+        option = self._item.config.getoption
+        if option("throughput_seconds") is not None:
+            seconds, steps = option("throughput_seconds"), None
+        repeats = _UNTIL_TOLD if gated else option("throughput_repeats") or repeats or Budget.repeats
+        return Budget(seconds=Budget.seconds if seconds is None else seconds, steps=steps, repeats=repeats)
+
+    def _judged(self, record: Record) -> tuple[Judged, ...]:
+        limits, found = self._limits, []
+        if limits.min_images_per_second is not None:
+            found.append(judge_rate(record.measured.images_per_second, limits.min_images_per_second))
+        if limits.min_ratio is not None:
+            saved = saved_run(self._item.config.getoption("throughput_compare"), record.test)
+            found.append(judge_ratio(record.results, saved, record.phase, limits.min_ratio))
+        return tuple(found)
+
+    def _require(self, record: Record) -> None:
+        """Fail the test for what makes its rate worthless, or for a limit."""
+        row = record.row
+        if row.certificate is not None and row.certificate.comparable is False:
+            causes = [f"{check.name}: {check.words}" for check in row.certificate.failed]
+            told = "; ".join(causes) or row.certificate.reason
+            pytest.fail(f"{row.loader} does not do the same work: {told}", pytrace=False)
+        if row.ledger is not None and not row.ledger.exact:
+            worst = row.ledger.worst
+            pytest.fail(
+                f"{row.loader} miscounts: in epoch {worst.epoch}, of {worst.expected} images "
+                f"{worst.missing or 0} are missing, {worst.duplicate} came again, {worst.unexpected} do not "
+                f"belong; {row.ledger.mislabelled} have a wrong label",
+                pytrace=False,
+            )
+        strict = self._item.config.getoption("throughput_strict")
+        missed = [
+            f"{one.limit} {one.outcome}: {one.words}"
+            for one in record.judged
+            if one.outcome == "missed" or (strict and one.outcome != "kept")
+        ]
+        if missed:
+            pytest.fail("; ".join(missed), pytrace=False)
+
+
+_KEPT = pytest.StashKey[dict[Any, Results]]()
