@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 from throughput.canonical import epoch_ids
-from throughput.contracts import Loader, LoaderFactory, Requirement, Work
+from throughput.contracts import Held, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import LoaderError, OptionError, SampleError
 from throughput.loaders.ahead import Ahead, Encode, Encoded, encoded_batch, sized
 from throughput.loaders.epochs import EpochLoader, Made
+from throughput.loaders.workers import PREFETCHES
 from throughput.measure.environment import Finding
 from throughput.pixels import render_batch
 
@@ -34,6 +35,8 @@ _BUILDS = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
 
 Stage = Literal["read", "decode", "transform"]
 _STAGES: tuple[Stage, ...] = ("read", "decode", "transform")
+_ENGINE_SHARES = (0.5, 0.75, 0.9, 1.0)
+"""Shares of the images for the GPU's JPEG engine that are worth trying."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,17 @@ class DaliLoaderFactory(LoaderFactory):
             "decode": max(0.0, spent[1] - spent[0]),
             "transform": max(0.0, spent[2] - spent[1]),
         }
+
+    def tunable(self, work: Work, options: DaliOptions) -> Mapping[str, Sequence[float]]:
+        """How far DALI goes ahead; on a GPU also how much its JPEG engine is given."""
+        if self.decode(work, options) == "gpu":
+            return {"prefetch": PREFETCHES, "hw_decoder_load": _ENGINE_SHARES}
+        return {"prefetch": PREFETCHES}
+
+    def held(self, work: Work, options: DaliOptions) -> Held:
+        """In memory of DALI's own: none of it on the host where the GPU decodes."""
+        on_host = self.decode(work, options) == "cpu"
+        return Held(options.prefetch + 1 if on_host else 0, 0)
 
 
 class DaliLoader(EpochLoader):

@@ -8,16 +8,23 @@ of starting cold at its boundary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
 from throughput.canonical import epoch_batches, epoch_ids
-from throughput.contracts import Loader, LoaderFactory, Requirement, Work
+from throughput.contracts import Held, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import SampleError
 from throughput.loaders.epochs import EpochLoader, Made
-from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
+from throughput.loaders.workers import (
+    PREFETCHES,
+    WorkerOptions,
+    end_workers,
+    held_by_workers,
+    items,
+    worker_loader,
+)
 from throughput.pixels import render_batch
 
 if TYPE_CHECKING:
@@ -50,6 +57,14 @@ class TorchvisionLoaderFactory(LoaderFactory):
         from throughput.measure.stages import render_stage_seconds
 
         return render_stage_seconds(work, ids, lambda: [work.source.read(int(sample)) for sample in ids])
+
+    def tunable(self, work: Work, options: WorkerOptions) -> Mapping[str, Sequence[int]]:  # noqa: ARG002 - part of the contract
+        """How far the workers go ahead."""
+        return {"prefetch": PREFETCHES}
+
+    def held(self, work: Work, options: WorkerOptions) -> Held:
+        """In shared memory, all of it."""
+        return held_by_workers(work.workers, options.prefetch)
 
 
 class _Images:

@@ -8,7 +8,7 @@ formats are decoded whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from throughput.contracts import (
+    Held,
     Loader,
     LoaderFactory,
     Prepared,
@@ -27,6 +28,7 @@ from throughput.contracts import (
     no_progress,
 )
 from throughput.errors import OptionError, RoomError
+from throughput.loaders.workers import PREFETCHES, held_by_workers
 from throughput.registry import missing_requirements
 from throughput.sources.arrays import ArraySource
 from throughput.sources.conversion import packed_copy
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 _ORDERS = ("global", "stream")
 _THREADS_A_PROCESS = 8
 """Threads that one process keeps busy; each image holds the GIL for a few per cent of its time."""
+_LEAST_AHEAD = 2
+"""Batches, about, whose parts keep all threads busy whatever ``prefetch`` says."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,9 @@ class RoiLoaderFactory(LoaderFactory):
             with closing(dali_loader(work, options.prefetch, "gpu")) as loader:
                 yield loader
             return
-        processes = options.processes or -(-work.workers // _THREADS_A_PROCESS)
-        processes = min(processes, work.workers)
         from throughput.loaders.region_batches import open_loader
 
-        with closing(open_loader(work, options, processes)) as loader:
+        with closing(open_loader(work, options, _processes(work, options))) as loader:
             yield loader
 
     def stage_seconds(self, work: Work, options: RoiOptions, ids: NDArray[np.int64]) -> dict[str, float]:
@@ -164,6 +166,35 @@ class RoiLoaderFactory(LoaderFactory):
             _, spent = core_seconds(partial(renderer.transform, decoded, one, place))
             seconds["transform"] += spent
         return {name: spent / len(ids) for name, spent in seconds.items()}
+
+    def tunable(self, work: Work, options: RoiOptions) -> Mapping[str, Sequence[int]]:
+        """How far the threads go ahead, and among how many processes they are shared out."""
+        if options.decode == "gpu":
+            return {"prefetch": PREFETCHES}
+        usual = _usual_processes(work)
+        others = {usual // 2, 2 * usual} & set(range(1, work.workers + 1))
+        return {"prefetch": PREFETCHES, "processes": (0, *sorted(others))}
+
+    def held(self, work: Work, options: RoiOptions) -> Held:
+        """In this process; several hand what they have made over in shared memory."""
+        if options.decode == "gpu":
+            return Held(0, 0)
+        made = max(options.prefetch, _LEAST_AHEAD) + 1
+        processes = _processes(work, options)
+        if processes == 1:
+            return Held(made, 0)
+        handed_over = held_by_workers(processes, options.prefetch)
+        return Held(processes * made + handed_over.batches, handed_over.shared)
+
+
+def _processes(work: Work, options: RoiOptions) -> int:
+    """Among how many processes the threads are shared out."""
+    return min(options.processes or _usual_processes(work), work.workers)
+
+
+def _usual_processes(work: Work) -> int:
+    """As many as keep each one's threads out of each other's way."""
+    return -(-work.workers // _THREADS_A_PROCESS)
 
 
 def _lost_index(source: ShardSource) -> str | None:

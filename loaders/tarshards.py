@@ -9,7 +9,7 @@ number of workers, as streaming does; the set of samples, and each sample's crop
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from throughput.contracts import (
+    Held,
     Loader,
     LoaderFactory,
     Prepared,
@@ -29,7 +30,14 @@ from throughput.contracts import (
 )
 from throughput.errors import LoaderError, OptionError, SourceError, ThroughputError
 from throughput.loaders.epochs import EpochLoader, Made
-from throughput.loaders.workers import WorkerOptions, end_workers, items, worker_loader
+from throughput.loaders.workers import (
+    PREFETCHES,
+    WorkerOptions,
+    end_workers,
+    held_by_workers,
+    items,
+    worker_loader,
+)
 from throughput.pixels import render_batch
 from throughput.sources.conversion import packed_copy
 from throughput.sources.shards import ShardSource
@@ -97,6 +105,14 @@ class WebDatasetLoaderFactory(LoaderFactory):
         return render_stage_seconds(
             work, np.array(first, np.int64), lambda: list(islice(samples, len(first)))
         )
+
+    def tunable(self, work: Work, options: WebDatasetOptions) -> Mapping[str, Sequence[int]]:  # noqa: ARG002 - part of the contract
+        """How far the workers go ahead; the shuffle buffer is a matter of the order, not of speed."""
+        return {"prefetch": PREFETCHES}
+
+    def held(self, work: Work, options: WebDatasetOptions) -> Held:
+        """In shared memory, all of it."""
+        return held_by_workers(work.workers, options.prefetch)
 
 
 class _Run(NamedTuple):

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from throughput.contracts import Work
+from throughput.contracts import Held, Work
 from throughput.errors import LoaderError, OptionError, ThroughputError
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 _STARTS = ("fork", "spawn", "forkserver")
+PREFETCHES = (1, 2, 4, 8)
+"""Numbers of batches to keep ready that are worth trying, of any loader."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ def worker_loader(dataset: Any, work: Work, options: Starting, sampler: Any = No
         prefetch_factor=options.prefetch,
         multiprocessing_context=options.start,
     )
+
+
+def held_by_workers(workers: int, prefetch: int) -> Held:
+    """What each worker keeps ready, and the batch that it is at: all of them travel in shared memory."""
+    batches = workers * (prefetch + 1)
+    return Held(batches, batches)
 
 
 def items(running: Iterator[Any]) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,9 +113,11 @@ def infer(
     progress: Progress = no_progress,
     on_results: Callable[[Results], None] = lambda _: None,
     go_on: Callable[[Results], bool] = lambda _: True,
+    nursery: Nursery | None = None,
 ) -> Results:
     """A row for each loader, with its verdict. ``on_results`` is told the results so far after each block;
-    ``go_on`` before each, and where it answers False that was all.
+    ``go_on`` before each, and where it answers False that was all. ``nursery`` is as for
+    ``throughput.bench``.
 
     Raises a ThroughputError where nothing can be started.
     """
@@ -122,7 +125,7 @@ def infer(
     plans = [inference.plan(loader, inference.answering) for loader in inference.loaders]
     blank = _blank(inference, plans[0])
     possible = Possible(plans[0].work.compute_dtype, (), can_compile=False)
-    with Nursery() as nursery:
+    with Nursery() if nursery is None else nullcontext(nursery) as running:
         certificates = {}
         for plan in plans:
             if inference.certified:
@@ -131,7 +134,7 @@ def infer(
                 judging = replace(inference.judging, batch_size=None)
                 work = judging.training_work(subject, plan.work.augmentation, plan.work.seed)
                 task = Certification(plan.loader, plan.options, work, True, inference.recertify)
-                certificates[plan.loader] = certify(nursery, task, progress)
+                certificates[plan.loader] = certify(running, task, progress)
 
         def results_of(rows: Sequence[Row | None]) -> Results:
             told = [
@@ -147,7 +150,7 @@ def infer(
         results = results_of(
             measure_rounds(
                 plans,
-                nursery,
+                running,
                 progress,
                 lambda rows: on_results(results_of(rows)),
                 go_on=lambda rows: go_on(results_of(rows)),

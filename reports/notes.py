@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from throughput.reports.training import lines
 from throughput.results import CacheEvidence, Comparison, Results, Row, Suggestion, Verdict
@@ -20,10 +22,61 @@ _ENDLESS = 100
 
 def notes(results: Results) -> list[str]:
     """The lines for all rows, each beginning with its loader, then how the loaders compare."""
-    lines = [f"{row.loader}: {line}" for row in results.rows for line in _of_row(row, results)]
+    lines = [f"{row.loader}: {line}" for row in results.rows for line in row_notes(row, results)]
+    return [*lines, *comparison_notes(results)]
+
+
+def row_notes(row: Row, results: Results) -> Iterator[str]:
+    """All that there is to say of one row, or why nothing was measured of it."""
+    if row.status != "ok":
+        yield f"{row.status}: {row.reason}"
+        return
+    yield from row_facts(row, results)
+    if row.verdict is not None:
+        yield f"{row.verdict.bottleneck}: {row.verdict.sentence}"
+        yield from suggestion_notes(row.verdict)
+        yield from epoch_notes(row.verdict)
+
+
+def comparison_notes(results: Results) -> list[str]:
+    """How the loaders compare in the phase that matters most of those that were compared."""
     compared = [one for one in results.comparisons if one.phase == _compared_phase(results)]
     both = str(results.work.get("activity", "training"))
-    return [*lines, *(_compared(one, both) for one in compared)]
+    return [_compared(one, both) for one in compared]
+
+
+def suggestion_notes(verdict: Verdict) -> Iterator[str]:
+    """What to try, the most promising first, and what it should give."""
+    for number, suggestion in enumerate(verdict.suggestions, start=1):
+        yield f"try {number}: {_suggested(suggestion)}"
+
+
+def epoch_notes(verdict: Verdict) -> Iterator[str]:
+    """How long an epoch takes, in one line."""
+    if verdict.epochs:
+        yield "an epoch takes " + "; ".join(
+            f"{duration(one.seconds)}{_between(one.low, one.high)} for {one.images:,} images"
+            for one in verdict.epochs
+        )
+
+
+def tells_nothing(low: float, high: float) -> bool:
+    """Whether an interval is so wide that its ends are of no use."""
+    return high > _TELLS_NOTHING * low
+
+
+def ratio_words(ratio: float, low: float | None, high: float | None) -> str:
+    """``0.792 [0.727, 0.863]``; without an interval where there is none."""
+    if low is None or high is None:
+        return f"{ratio:.3f}"
+    return f"{ratio:.3f} [{low:.3f}, {f'over {_ENDLESS}' if high >= _ENDLESS else f'{high:.3f}'}]"
+
+
+def count(value: Any) -> str:
+    """A number of things with its thousands set apart; ``-`` where a run does not tell it."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
 
 
 def short(path: str) -> str:
@@ -34,6 +87,8 @@ def short(path: str) -> str:
 
 def duration(seconds: float) -> str:
     """``48 s``, ``12 min 5 s`` or ``3 h 40 min``."""
+    if not math.isfinite(seconds):
+        return "endless time"
     whole = round(seconds)
     if whole < 1:
         return f"{seconds:.1f} s"
@@ -45,10 +100,8 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60} min"
 
 
-def _of_row(row: Row, results: Results) -> Iterator[str]:
-    if row.status != "ok":
-        yield f"{row.status}: {row.reason}"
-        return
+def row_facts(row: Row, results: Results) -> Iterator[str]:
+    """What a row that was measured was seen to do, and what that is worth: all but its verdict."""
     yield from _certified(row)
     if row.prepare is not None and row.prepare.folder is not None:
         cost = f"in {row.prepare.seconds:.1f} s" if row.prepare.seconds else "by an earlier run"
@@ -56,7 +109,7 @@ def _of_row(row: Row, results: Results) -> Iterator[str]:
             f"reads a copy of {row.prepare.bytes / 1e6:,.0f} MB, "
             f"packed {cost} into {short(row.prepare.folder)}"
         )
-    if row.ledger is not None:
+    if row.ledger is not None and row.ledger.epochs:
         yield _counted(row)
     if row.cache is not None:
         yield _cached(row.cache)
@@ -64,14 +117,13 @@ def _of_row(row: Row, results: Results) -> Iterator[str]:
     yield from lines(row)
     if row.accuracy is not None and row.train_images is not None and row.evaluation is None:
         yield (
-            f"top-1 of {results.work['val_images']:,} held-out images after training on {row.train_images:,}"
+            f"top-1 of {count(results.work.get('val_images'))} held-out images "
+            f"after training on {row.train_images:,}"
         )
     if row.accuracy is None and row.evaluation is None and row.accuracy_reason is not None:
         yield f"no accuracy: {row.accuracy_reason}"
     yield from _stalls(row)
-    yield from _stages(row, str(results.work["device"]) == "cpu")
-    if row.verdict is not None:
-        yield from _verdict(row.verdict)
+    yield from _stages(row, results.work.get("device") == "cpu")
 
 
 def _certified(row: Row) -> Iterator[str]:
@@ -169,17 +221,6 @@ def _stages(row: Row, on_cpu: bool) -> Iterator[str]:
     yield f"an image takes {1e3 * total:.2f} ms {'of one core' if of_one_core else 'by the clock'}: {shares}"
 
 
-def _verdict(verdict: Verdict) -> Iterator[str]:
-    yield f"{verdict.bottleneck}: {verdict.sentence}"
-    for number, suggestion in enumerate(verdict.suggestions, start=1):
-        yield f"try {number}: {_suggested(suggestion)}"
-    if verdict.epochs:
-        yield "an epoch takes " + "; ".join(
-            f"{duration(one.seconds)}{_between(one.low, one.high)} for {one.images:,} images"
-            for one in verdict.epochs
-        )
-
-
 def _suggested(suggestion: Suggestion) -> str:
     told = (
         f"{suggestion.text}: {suggestion.images_per_second:,.0f} images/s predicted "
@@ -195,7 +236,7 @@ def _suggested(suggestion: Suggestion) -> str:
 def _between(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return ""
-    if high > _TELLS_NOTHING * low:
+    if tells_nothing(low, high):
         return " (or any other time: the passes differ too much)"
     return f" ({duration(low)} to {duration(high)})"
 
@@ -210,8 +251,5 @@ def _compared(one: Comparison, both: str) -> str:
     what = {"train": both, "load": "alone", "model": "model"}[one.phase]
     if one.low is None or one.high is None:
         return f"{one.loader} / {one.baseline}: {what} {one.ratio:.3f}, once: no interval (raise --repeats)"
-    high = f"{one.high:.3f}" if one.high < _ENDLESS else f"over {_ENDLESS}"
-    return (
-        f"{one.loader} / {one.baseline}: {what} {one.ratio:.3f} [{one.low:.3f}, {high}] "
-        f"over {one.pairs} rounds: {one.words}"
-    )
+    ratio = ratio_words(one.ratio, one.low, one.high)
+    return f"{one.loader} / {one.baseline}: {what} {ratio} over {one.pairs} rounds: {one.words}"

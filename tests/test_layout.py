@@ -21,6 +21,7 @@ WRAPPED_BY = {
     "onnxruntime": {"models/sessions.py", "models/providers.py", "models/quantising.py"},
     "onnx": {"models/onnx_files.py"},
     "timm": {"models/timm_zoo.py"},
+    "vl_convert": {"reports/page.py"},
 }
 """Heavy library -> the files that may import it, inside functions."""
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from throughput.contracts import Augmentation as Augmentation
     from throughput.contracts import Batch as Batch
     from throughput.contracts import Work as Work
+    from throughput.tuning.api import tune as tune
 
 __version__ = "0.1.0"
-__all__ = ["Augmentation", "Batch", "Work", "__version__", "bench", "open_loader"]
+__all__ = ["Augmentation", "Batch", "Work", "__version__", "bench", "open_loader", "tune"]
 
 # loaders/, models/ and reports/ stand beside this folder in a checkout and inside it in a wheel.
 _checkout = Path(__file__).resolve().parent.parent
@@ -32,6 +33,7 @@ if (_checkout / "pyproject.toml").is_file():
 _HOME = {
     "bench": "throughput.api",
     "open_loader": "throughput.api",
+    "tune": "throughput.tuning.api",
     "Augmentation": "throughput.contracts",
     "Batch": "throughput.contracts",
     "Work": "throughput.contracts",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -332,6 +332,28 @@ class Staged(Protocol):
         ``work`` is as ``prepare`` returned it. Where the GPU decodes, seconds of the GPU. Empty where it
         cannot tell.
         """
+
+
+class Held(NamedTuple):
+    """Batches that a loader may hold at once, ready or under way, and how many of these in shared memory."""
+
+    batches: int
+    shared: int
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A loader factory that tells which of its options are worth searching. Asked for by ``isinstance``."""
+
+    def tunable(self, work: Work, options: Any) -> Mapping[str, Sequence[Any]]:
+        """Values worth trying, in their natural order, by the option's name, for this number of workers.
+
+        A search begins with the values in ``options``, be they among these or not. Every value makes the
+        same batches. The number of workers and the batch size, which any loader has, are no part of it.
+        """
+
+    def held(self, work: Work, options: Any) -> Held:
+        """How many batches of uint8 the loader may hold on the host with these options."""
 
 
 class ModelFamily(ABC):

@@ -60,11 +60,11 @@ def software_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator
     yield from differing(a, b, _SOFTWARE)
 
 
-def describe_difference(difference: Difference) -> str:
-    """``workers is 2 in A, 4 in B``."""
+def describe_difference(difference: Difference, a: str = "A", b: str = "B") -> str:
+    """``workers is 2 in A, 4 in B``, the runs called so."""
     sides = (
         f"{_shown(difference.name, value)} in {side}"
-        for side, value in (("A", difference.a), ("B", difference.b))
+        for side, value in ((a, difference.a), (b, difference.b))
     )
     return f"{difference.name} is {', '.join(sides)}"
 

@@ -27,6 +27,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """An arm of a gate runs its tests one after another, whatever the project's ini file says."""
+    if any(one.startswith("--throughput-arm") for one in args) and early_config.pluginmanager.hasplugin(
+        "xdist"
+    ):
+        args.append("-n0")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Tell of the mark, and join pytest-benchmark where it runs."""
     config.addinivalue_line("markers", MARK)

@@ -77,9 +77,9 @@ def load_loader(name: str) -> LoaderFactory:
     """The loader of that name, or the one that ``package.module:attribute`` points at.
 
     The second form needs no registration; the current directory can be imported from, as with
-    ``python -m``. What it points at, or what a ``GivenPipeline`` carries, is a LoaderFactory, or a pipeline of
-    the user's own: see ``throughput.own_pipeline``. Raises UnknownNameError; OptionError for a callable that
-    cannot be called.
+    ``python -m``. What it points at, or what a ``GivenPipeline`` carries, is a LoaderFactory, or a pipeline
+    of the user's own: see ``throughput.own_pipeline``. Raises UnknownNameError; OptionError for a callable
+    that cannot be called.
     """
     if isinstance(name, GivenPipeline):
         return _own_loader(name, name.loader)

@@ -67,9 +67,10 @@ Status = Literal["ok", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a loader wrote before it could read the source, and where.
+    """What a loader wrote before it could read the source.
 
-    seconds: 0 where an earlier run had written it.
+    seconds: 0 where an earlier run had written it. bytes: of what was written. folder: where it lies; None
+    where there was nothing to write.
     """
 
     seconds: float = 0.0
@@ -81,7 +82,15 @@ class Preparation:
 class Row:
     """One loader's measurements; None where not measured or not measurable.
 
-    bad_input: it failed because of what the user gave, not because of the loader.
+    loader: its name. status: ``skipped`` where it cannot run here, ``failed`` where it broke. reason: why.
+    bad_input: it failed because of what the user gave, not because of the loader. decode: where JPEGs were
+    decoded. options: the loader's own, by name. load: the loader alone. model: the model alone, on batches
+    that lie ready. train: both together. accuracy: top-1 of the held-out images, 0..1. accuracy_reason: why
+    there is none. train_images: in these steps. loss: mean of the training loss over these steps.
+    gpu_utilisation, jpeg_utilisation, cpu_utilisation: 0..1 of the GPU, of its JPEG engine and of the usable
+    cores while both ran together, or while whatever was measured ran. energy_joules: of the whole GPU
+    meanwhile. peak_rss_bytes: the most resident memory of all processes; a page that workers share counts in
+    each. gpu_memory_bytes: the most that they used. warnings: what casts doubt on the row.
     """
 
     loader: str
@@ -115,8 +124,9 @@ class Row:
     """Seconds for an image in each stage of the loader's work: CPU time of one core, but wall-clock time of
     ``loader`` (a loader that tells no stages, all its workers at work) and of what runs on a GPU."""
     load_cpu_utilisation: float | None = None
-    """CPU utilisation while the loader ran alone, 0..1 of the usable cores; likewise for the model."""
+    """CPU utilisation while the loader ran alone, 0..1 of the usable cores."""
     model_cpu_utilisation: float | None = None
+    """The same while the model ran alone."""
     cache: CacheEvidence | None = None
     training: TrainingRun | None = None
     """What ``throughput train`` did; the passes of ``train`` are its epochs then. None in a bench."""
@@ -150,6 +160,8 @@ class Row:
 class Results:
     """One run of the bench: what it was, where it ran, a row for each loader, and how these compare.
 
+    created: when, in ISO 8601, UTC. command: as it was given. environment: the machine, its libraries and the
+    commit. work: what was measured; runs are compared where it is equal.
     gate: what ``throughput gate`` decided, test by test; the rows are those of the base and of the head then.
     """
 

@@ -10,22 +10,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from throughput.errors import ThroughputError
 from throughput.results import Results
-from throughput.results_file import read_results
+from throughput.results_file import foreign, places, read_results, read_runs
 
 
 def load_results(path: Path) -> Results:
     """What ``--json`` wrote. Keys that this version does not know are left out, those that may be absent get
     their defaults, and a number that was not finite (null in JSON) is nan.
 
-    Raises ThroughputError, naming the file and the place in it, for one that is unreadable, foreign or of
-    another schema.
+    Raises ThroughputError, naming the file and the place in it, for one that is unreadable, foreign, of
+    another schema, or holds several runs.
     """
+    return results_of(str(path), read_results(path))
+
+
+def load_runs(path: Path) -> tuple[Results, ...]:
+    """All runs of a file that the report ``json`` made of one or more, each as ``load_results`` reads it."""
+    runs = read_runs(path)
+    return tuple(map(results_of, places(path, len(runs)), runs))
+
+
+def results_of(place: str, run: dict[str, Any]) -> Results:
+    """A run as JSON reads it. place: what to call it. Raises ThroughputError, naming place and key."""
     try:
-        results: Results = _built(Results, read_results(path), "")
+        results: Results = _built(Results, run, "")
     except _UnfitError as error:
-        raise ThroughputError(f"{path} is not what `throughput bench --json` writes: {error}") from error
+        raise foreign(place, str(error)) from error
     return results
 
 

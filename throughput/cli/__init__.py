@@ -19,10 +19,11 @@ COMMANDS = {
     "bench": ("throughput.cli.bench", "Measure loaders: alone, the model alone, and both together."),
     "compare": ("throughput.cli.compare", "Compare two files of results, with intervals."),
     "gate": ("throughput.cli.gate", "Decide whether the head of a change is slower than its base."),
+    "tune": ("throughput.cli.tune", "Find the workers and options that make a loader fastest here."),
     "certify": ("throughput.cli.certify", "Prove that loaders do the same work, or name what differs."),
     "list": ("throughput.cli.list", "List loaders, models and reports, and what each of them needs."),
     "doctor": ("throughput.cli.doctor", "Look this machine over, and name a cure for each problem."),
-    "train": ("throughput.cli.train", "Train a model, fed by any loader, and judge it on held-out images."),
+    "train": ("throughput.cli.train", "Train a model, fed by any loader, judged on held-out images."),
     "evaluate": (
         "throughput.cli.evaluate",
         "Judge trained models on held-out images, each and all together.",

@@ -15,29 +15,36 @@ if TYPE_CHECKING:
     from throughput.results import Results
 
 
-def require_writable(json_path: Path | None) -> None:
-    """Raise OptionError where ``--json`` could not be written; None: nothing is asked for."""
-    if json_path is None:
+def require_writable(path: Path | None, option: str = "--json") -> None:
+    """Raise OptionError where the file that an option names could not be written; None: none is asked for."""
+    if path is None:
         return
-    folder = json_path.absolute().parent
+    folder = path.absolute().parent
     if not folder.is_dir():
-        raise OptionError(f"--json {json_path}: there is no folder {folder}; make it first")
+        raise OptionError(f"{option} {path}: there is no folder {folder}; make it first")
+    if path.is_dir():
+        raise OptionError(f"{option} {path}: this is a folder; name a file in it")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise OptionError(
-            f"--json {json_path}: cannot write in {folder}: {error.strerror}; name another folder"
+            f"{option} {path}: cannot write in {folder}: {error.strerror}; name another folder"
         ) from error
 
 
 def tell(results: Results, json_path: Path | None) -> None:
-    """The table on stdout, the JSON if asked for, and a line on stderr for each row that failed."""
+    """The table on stdout, the JSON if asked for, and on stderr what casts doubt on it."""
     from throughput.registry import load_report
 
     write_json(results, json_path)
     click.echo(load_report("table").render([results]))
     sys.stdout.flush()
+    tell_doubts(results)
+
+
+def tell_doubts(results: Results) -> None:
+    """A line on stderr for each warning, and for each row that failed."""
     for row in results.rows:
         for warning in row.warnings:
             click.echo(f"throughput: {row.loader}: {warning}", err=True)

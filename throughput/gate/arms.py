@@ -85,7 +85,7 @@ def running(side: Side, other: Side, pytest_arguments: Sequence[str], scratch: P
     """
     address, log = scratch / f"{side.name}.socket", scratch / f"{side.name}.log"
     command = [
-        side.python, "-m", "pytest", *pytest_arguments, "-p", "no:cacheprovider", "-p", "no:xdist",
+        side.python, "-m", "pytest", *pytest_arguments, "-p", "no:cacheprovider",
         # Names of tests are relative to it; those of both sides are to be the same.
         f"--rootdir={side.folder.resolve()}", "--throughput-arm", str(address),
     ]  # fmt: skip
@@ -146,8 +146,10 @@ def _environment(side: Side) -> Mapping[str, str]:
     """The side's own folders before all others, whatever else is installed, as in editable mode."""
     folder = side.folder.resolve()
     own = [str(folder), *([str(folder / "src")] if (folder / "src").is_dir() else [])]
-    inherited = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*own, *([inherited] if inherited else [])])}
+    # Whoever calls us may be a worker of pytest-xdist; these sessions are not.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")}
+    path = [*own, *filter(None, [inherited.get("PYTHONPATH")])]
+    return inherited | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 def _did_not_start(side: Side, status: int | None, log: Path) -> ArmError:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from throughput.contracts import Progress, no_progress
 from throughput.errors import NothingMeasuredError, OptionError
-from throughput.gate.arms import Arm, Side, running
+from throughput.gate.arms import Arm, ArmError, Side, running
 from throughput.gate.turns import Turns, measure_in_turns
 from throughput.results import Results
 
@@ -97,5 +97,11 @@ def gate(plan: Gate, progress: Progress = no_progress, clock: Clock = time.monot
 
 
 def _collected(arm: Arm) -> list[str]:
-    """The tests of an arm that measure something."""
-    return list(arm.heard()["tests"])
+    """The tests of an arm that measure something. Raises ArmError where some could not be looked at."""
+    said = arm.heard()
+    if said["errors"]:
+        raise ArmError(
+            f"the tests of --{arm.side.name} {arm.side.folder} cannot be collected: "
+            f"{'; '.join(said['errors'])}"
+        )
+    return list(said["tests"])

@@ -42,9 +42,14 @@ _NO_CHILD = -1000
 
 
 class Nursery:
-    """Runs tasks one after another. Leaving the context ends it, and whatever still runs."""
+    """Runs tasks one after another. Leaving the context ends it, and whatever still runs.
+
+    It starts with the first task, and anew where this process's folder, environment or ``sys.path`` has
+    changed: what a task finds is what it would find in a process that starts now.
+    """
 
     def __init__(self) -> None:
+        self._surroundings: object = None
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
@@ -91,10 +96,13 @@ class Nursery:
             os.close(events_to)
 
     def _started(self) -> socket.socket:
-        """The nursery's socket; it is started, or started anew, where it does not run."""
-        if self._control is not None and self._process is not None and self._process.poll() is None:
+        """The nursery's socket; it is started, or started anew, where none runs that would do."""
+        runs = self._process is not None and self._process.poll() is None
+        surroundings = _surroundings()
+        if self._control is not None and runs and self._surroundings == surroundings:
             return self._control
         self._end()
+        self._surroundings = surroundings
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -122,6 +130,13 @@ class Nursery:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def _surroundings() -> object:
+    """What a new process takes over from this one."""
+    # pytest names the test that runs in the environment, which no task looks at.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return Path.cwd(), environment, tuple(sys.path)
 
 
 class _Child:

@@ -41,8 +41,8 @@ def measure_rounds(
 
     ``on_block`` is told the rows so far after each block, None for a loader that has none yet. A loader
     that fails or is skipped takes no part in later rounds. ``progress`` hears of the seconds that have
-    gone by and of all that are expected. ``go_on`` is asked before each block, and told the rows so far: False
-    ends the measurement there.
+    gone by and of all that are expected. ``go_on`` is asked before each block, and told the rows so far:
+    False ends the measurement there.
     """
     blocks: list[list[Row]] = [[] for _ in plans]
     remaining = _Remaining(plans, clock)

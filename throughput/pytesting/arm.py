@@ -29,9 +29,9 @@ class Arm:
         self._channel = channel
         self._other = other
 
-    def agree(self, tests: list[str]) -> list[str]:
-        """Of the tests that measure something, those to run, in order."""
-        self._channel.send(kind="collected", tests=tests)
+    def agree(self, tests: list[str], errors: list[str]) -> list[str]:
+        """Of the tests that measure, those to run, in order. errors: what could not be collected."""
+        self._channel.send(kind="collected", tests=tests, errors=errors)
         return list(self._heard()["run"])
 
     def turns(self, test: str, phase: PhaseName, min_ratio: float | None) -> Callable[[Results], bool]:
@@ -82,11 +82,18 @@ class _Hooks:
 
     def __init__(self, arm: Arm) -> None:
         self._arm = arm
+        self._errors: list[str] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            said = str(report.longrepr).strip().splitlines() or ["it cannot be collected"]
+            self._errors.append(f"{report.nodeid}: {said[-1].removeprefix('E ').strip()}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         measuring = {item.nodeid: item for item in items if MEASURED in getattr(item, "fixturenames", ())}
-        wanted = [measuring[test] for test in self._arm.agree(list(measuring))]
+        wanted = [measuring[test] for test in self._arm.agree(list(measuring), self._errors)]
         config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
         items[:] = wanted
 

@@ -91,6 +91,7 @@ class Benchmark:
                     options={} if options is None else {name: options},
                     certified=certified and how.certified,
                     go_on=how.go_on,
+                    nursery=how.nursery,
                     **cast(Settings, {**how.settings, **settings}),
                 )
 

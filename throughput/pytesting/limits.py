@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -74,7 +75,8 @@ def judge_ratio(results: Results, saved: Results | str, phase: PhaseName, limit:
     name = "min_ratio"
     if isinstance(saved, str):
         return Judged(name, "not judged", f"a ratio of {limit:.3g} is the least, and {saved}")
-    compared = compare_runs(saved.to_json(), results.to_json())
+    # As a file would hold it: the saved run has been through one.
+    compared = compare_runs(*(json.loads(json.dumps(one.to_json())) for one in (saved, results)))
     differences = [*compared.machine, *compared.work]
     if differences:
         others = "; ".join(map(describe_difference, differences))

@@ -11,6 +11,7 @@ import pytest
 
 from throughput.errors import ThroughputError
 from throughput.measure.budget import Budget
+from throughput.measure.nursery import Nursery
 from throughput.pytesting.arm import Arm, arm_of
 from throughput.pytesting.limits import Judged, judge_rate, judge_ratio, limits_of, saved_run
 from throughput.pytesting.records import TEST, Record, records_of
@@ -26,7 +27,7 @@ class How:
 
     data, settings: where the test does not say. budget: of the test's own seconds, steps and repeats, for
     what the session does not say. certified: False where nothing is timed. alone: one loader in one phase,
-    for a gate. go_on: asked before each round.
+    for a gate. go_on: asked before each round. nursery: of the whole session.
     """
 
     data: str | None
@@ -35,6 +36,7 @@ class How:
     certified: bool
     alone: bool
     go_on: Callable[[Results], bool]
+    nursery: Nursery
 
 
 class Measured:
@@ -118,6 +120,7 @@ class Measured:
             go_on=(lambda _: True)
             if arm is None
             else arm.turns(self._item.nodeid, phase, self._limits.min_ratio),
+            nursery=_nursery_of(self._item.config),
         )
 
     def _budget(
@@ -167,3 +170,12 @@ class Measured:
 
 
 _KEPT = pytest.StashKey[dict[Any, Results]]()
+_NURSERY = pytest.StashKey[Nursery]()
+
+
+def _nursery_of(config: pytest.Config) -> Nursery:
+    """One for all tests of a session: starting it takes seconds."""
+    if _NURSERY not in config.stash:
+        nursery = config.stash[_NURSERY] = Nursery()
+        config.add_cleanup(nursery.__exit__)
+    return config.stash[_NURSERY]

@@ -87,6 +87,12 @@ def beside_others(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput") or bool(config.getoption("numprocesses", None))
 
 
+def is_timed(config: pytest.Config, *, enabled: bool) -> bool:
+    """Whether tests measure, and not only run. enabled: as far as pytest-benchmark says."""
+    # A gate asks for nothing else, whatever the project's ini file switches off.
+    return bool(config.getoption("throughput_arm")) or (enabled and not beside_others(config))
+
+
 def _margin(text: str) -> float:
     try:
         return parse_share("--throughput-fail-below", text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from throughput.pytesting.options import beside_others
+from throughput.pytesting.options import is_timed
 
 if TYPE_CHECKING:
     from throughput.pytesting.measuring import Measured
@@ -65,8 +65,7 @@ def throughput_measured(
             rounds=len(record.seconds_per_image()),
         )
 
-    timed = benchmark.enabled and not beside_others(request.config)
-    measured = Measured(request, tell, timed=timed)
+    measured = Measured(request, tell, timed=is_timed(request.config, enabled=benchmark.enabled))
     yield measured
     if not measured.used:
         benchmark.skipped = True  # nothing was measured, and pytest-benchmark need not complain

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from throughput.pytesting.options import beside_others
+from throughput.pytesting.options import is_timed
 
 if TYPE_CHECKING:
     from throughput.pytesting.measuring import Measured
@@ -17,4 +17,4 @@ def throughput_measured(request: pytest.FixtureRequest) -> Measured:
     """Runs a measurement and records it: what the fixtures of throughput are made of."""
     from throughput.pytesting.measuring import Measured
 
-    return Measured(request, lambda _: None, timed=not beside_others(request.config))
+    return Measured(request, lambda _: None, timed=is_timed(request.config, enabled=True))

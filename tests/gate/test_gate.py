@@ -1,0 +1,134 @@
+"""A gate between two checkouts: what it decides, and what it refuses to decide."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Said = subprocess.CompletedProcess[str]
+TEST = "tests/test_theirs.py::test_loading"
+
+
+@pytest.fixture
+def gate(throughput: Callable[..., Said], images: Path, tmp_path: Path) -> Callable[..., tuple[Said, Any]]:
+    """Run a gate; what it said, and the decision that it wrote (None where there is none)."""
+
+    def run(base: Path, head: Path, *options: object, tests: tuple[object, ...] = ()) -> tuple[Said, Any]:
+        written = tmp_path / "gate.json"
+        said = throughput(
+            "gate", "--base", base, "--head", head, "--seconds=0.1", "--budget=60s", "--json", written,
+            *options,
+            "--", f"--throughput-data={images}", "--throughput-workers=1", *tests,
+        )  # fmt: skip
+        decision = json.loads(written.read_text())["gate"][0] if written.exists() else None
+        return said, decision
+
+    return run
+
+
+def test_a_slower_head_is_called_slower(gate, checkout, tmp_path) -> None:
+    comment = tmp_path / "comment.md"
+    said, decision = gate(checkout("base"), checkout("head", delay=0.02), "--markdown", comment)
+    assert said.returncode == 1, said.stderr
+    assert decision["decision"] == "slower"
+    assert decision["test"] == TEST
+    assert decision["pairs"] >= 4
+    assert decision["high"] < decision["least_ratio"] == 0.95
+    assert "slower" in said.stdout
+    assert "slower" in comment.read_text()
+
+
+def test_the_same_code_is_not_slower(gate, checkout) -> None:
+    # The margin is wide, as the machine that tests run on is not quiet.
+    said, decision = gate(checkout("base"), checkout("head"), "--fail-below=60%")
+    assert said.returncode == 0, said.stderr
+    assert decision["decision"] == "not slower"
+    assert decision["low"] > 0.4
+    assert (decision["loader"], decision["phase"]) == ("given:Theirs", "load")
+
+
+def test_a_mark_has_the_last_word_on_the_margin(gate, checkout) -> None:
+    mark = "@pytest.mark.throughput(min_ratio=0.05)"
+    said, decision = gate(checkout("base", mark=mark), checkout("head", delay=0.02, mark=mark))
+    assert said.returncode == 0, said.stderr
+    assert decision["least_ratio"] == 0.05
+    assert decision["decision"] == "not slower"
+
+
+def test_without_time_it_is_undecided_and_says_so(gate, checkout) -> None:
+    base, head = checkout("base"), checkout("head")
+    said, decision = gate(base, head, "--budget=1s")
+    assert said.returncode == 0, said.stderr
+    assert decision["decision"] == "undecided"
+    assert "there was time for" in said.stderr
+    assert gate(base, head, "--budget=1s", "--strict")[0].returncode == 1
+
+
+def test_other_work_is_not_compared(gate, checkout) -> None:
+    said, decision = gate(checkout("base"), checkout("head", batch=8))
+    assert said.returncode == 0
+    assert decision["decision"] == "undecided"
+    assert "batch_size is 4 in A, 8 in B" in said.stderr
+
+
+def test_a_head_that_breaks_fails(gate, checkout) -> None:
+    said, decision = gate(checkout("base"), checkout("head", drop=1), "--budget=8s")
+    assert said.returncode == 1, said.stdout
+    assert decision["decision"] == "failed"
+    assert "miscounts" in decision["reason"]
+
+
+def test_a_session_that_dies_is_told_with_its_last_words(gate, checkout) -> None:
+    dying = (
+        "import os\n\ndef test_loading(loader_benchmark):\n    print('farewell', flush=True); os._exit(7)\n"
+    )
+    said, decision = gate(checkout("base"), checkout("head", test=dying), tests=("-s",))
+    assert said.returncode == 2
+    assert decision is None
+    assert "pytest's status 7" in said.stderr
+    assert "farewell" in said.stderr
+    assert len(said.stderr.splitlines()) == 1
+
+
+def test_code_of_the_other_side_is_refused(gate, checkout) -> None:
+    base = checkout("base")
+    head = checkout("head")
+    head_test = (base / "tests" / "test_theirs.py").read_text()
+    (head / "tests" / "test_theirs.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(base)!r})\n{head_test}"
+    )
+    (head / "loaders" / "theirs.py").unlink()
+    (head / "loaders" / "__init__.py").unlink()
+    (head / "loaders").rmdir()
+    said, _ = gate(base, head)
+    assert said.returncode == 2
+    assert "loaders.theirs from the other side's folder" in said.stderr
+
+
+def test_nothing_to_measure(gate, checkout) -> None:
+    nothing = "def test_something():\n    pass\n"
+    said, _ = gate(checkout("base"), checkout("head", test=nothing))
+    assert said.returncode == 3
+    assert "no test of" in said.stderr
+
+
+def test_what_cannot_be_started(gate, checkout, here, tmp_path) -> None:
+    base, head = checkout("base"), checkout("head")
+    missing = here("gate", "--base", tmp_path / "gone", "--head", head)
+    assert missing.returncode == 2
+    assert "there is no such folder" in missing.stderr
+    python = here("gate", "--base", base, "--head", head, "--base-python", tmp_path / "python")
+    assert python.returncode == 2
+    assert "cannot run the Python of --base" in python.stderr
+    without, _ = gate(base, head, tests=("-p", "no:throughput"))
+    assert without.returncode == 2
+    assert "does not know throughput's plugin" in without.stderr
+    broken = checkout("broken", test="import nothing_of_this_name\n")
+    said, _ = gate(base, broken)
+    assert said.returncode == 2
+    assert "nothing_of_this_name" in said.stderr

@@ -1,0 +1,26 @@
+"""Environment variables that change what is done."""
+
+from __future__ import annotations
+
+from throughput.reference.markdown import Section, code, prose, table
+
+VARIABLES = {
+    "THROUGHPUT_CACHE": "Folder of what is kept: made photos, packed copies, certificates. "
+    "[default: `throughput` in that of XDG_CACHE_HOME]",
+    "XDG_CACHE_HOME": "Folder of all programs' caches. [default: `~/.cache`]",
+    "TMPDIR": "Where temporary files lie. Each measuring process has a folder of its own there.",
+    "TORCHINDUCTOR_CACHE_DIR": "What `--compile` keeps for the next run. [default: a folder within TMPDIR]",
+    "CXX": "The C++ compiler with which `--compile` works on a CPU. [default: `g++`]",
+    "CUBLAS_WORKSPACE_CONFIG": "Of cuBLAS, with `--deterministic`. [default: `:4096:8`]",
+    "PYTHONPATH": "Where Python imports from, in measuring processes as in the command itself.",
+}
+"""Those that the code reads, or sets only where they are not set."""
+
+
+def environment_section() -> Section:
+    """A table of them."""
+    rows = []
+    for name, words in VARIABLES.items():
+        about, _, default = words.partition(" [default: ")
+        rows.append((code(name), prose(default.removesuffix("]")), prose(about)))
+    return Section(2, "Environment variables", table(("name", "default", "what it does"), rows))
