@@ -18,11 +18,13 @@ from throughput.reports.markup import Html, escaped, tag
 
 def page(heading: str, about: str, body: Html, specs: Sequence[Spec]) -> str:
     """The document. heading: what came out. about: what it came out of. specs: of the charts, by number."""
-    script = _script() if specs else ""
+    drawn_by = script() if specs else ""
     drawing = ""
     if specs:
         data = _json({"config": CONFIG, "specs": list(specs)})
-        drawing = f'<script type="application/json" id="charts">{data}</script>\n<script>{script}</script>\n'
+        drawing = (
+            f'<script type="application/json" id="charts">{data}</script>\n<script>{drawn_by}</script>\n'
+        )
     credit = " Charts: Vega and Vega-Lite (BSD 3-Clause), embedded." if specs else ""
     unseen = tag(
         "noscript",
@@ -42,7 +44,7 @@ def page(heading: str, about: str, body: Html, specs: Sequence[Spec]) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{escaped(_policy(script))}">
+<meta http-equiv="Content-Security-Policy" content="{escaped(_policy(drawn_by))}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escaped(heading)}</title>
@@ -72,7 +74,7 @@ def _policy(script: str) -> str:
 
 
 @functools.cache
-def _script() -> str:
+def script() -> str:
     """What draws the charts, with all the libraries that it needs. Takes a second or two to bundle."""
     try:
         import vl_convert

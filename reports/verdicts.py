@@ -5,7 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
-from throughput.reports.cells import ANSWERING, TRAINING, answers, is_evaluation, percent, proof, stamps
+from throughput.reports.cells import (
+    ANSWERING,
+    NOTHING,
+    TRAINING,
+    answers,
+    is_evaluation,
+    percent,
+    proof,
+    stamps,
+)
 from throughput.reports.headline import best_of, facts, listed
 from throughput.reports.markup import Html, Part, bullets, folded, joined, table, tag
 from throughput.reports.measures import phases
@@ -124,7 +133,7 @@ def _side_by_side(run: Run) -> Html:
     rows: list[list[Part]] = []
     for name, row in run.rows:
         if row.status == "ok":
-            cells = [row.decode, *(cell(row) for cell in columns.values()), proof(row)]
+            cells = [row.decode, *(cell(row) for cell in columns.values()), _proved(row)]
         else:
             cells = [row.status, *[None] * (len(columns) + 1)]
         stamped = [tag("span", stamp, class_="doubt") for stamp in stamps(row)]
@@ -132,6 +141,11 @@ def _side_by_side(run: Run) -> Html:
     headings = ("loader", "decode", *(_heading(heading) for heading in columns), "same work")
     words = {1, len(headings) - 1, len(headings) - 2}
     return table("All loaders, the fastest sound one first", headings, rows, words=words, quiet=True)
+
+
+def _proved(row: Row) -> str:
+    """What speaks for the row; what speaks against it is stamped on its name."""
+    return ", ".join(word for word in proof(row).split(", ") if word not in stamps(row)) or NOTHING
 
 
 def _heading(text: str) -> str:

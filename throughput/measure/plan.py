@@ -27,7 +27,8 @@ class Task(Protocol):
     needs: modules that are imported before the fork: it takes a while, and each task of its kind needs them.
     """
 
-    needs: ClassVar[tuple[str, ...]]
+    @property
+    def needs(self) -> tuple[str, ...]: ...
 
     def carry_out(self, tell: Tell) -> None:
         """Do it and tell of it; the last event is Finished, whatever went wrong."""
@@ -78,7 +79,11 @@ class Block:
     state: Path
     last: bool
 
-    needs: ClassVar[tuple[str, ...]] = ("numba",)
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Of our own loaders; most pipelines that people bring are made of torchvision."""
+        own = ":" in self.plan.loader
+        return ("numba", *(("torchvision.datasets", "torchvision.transforms") if own else ()))
 
     def carry_out(self, tell: Tell) -> None:
         """Measure."""
