@@ -22,7 +22,7 @@ class GivenPipeline(str):
     It is a text like any other loader's name, and is shown as such.
     """
 
-    __slots__ = ("_pickled",)
+    _pickled: bytes
 
     def __new__(cls, name: str, pickled: bytes) -> GivenPipeline:
         """pickled: what ``loader`` unpickles."""

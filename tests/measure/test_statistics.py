@@ -36,7 +36,7 @@ def test_quantiles_fall_with_every_degree() -> None:
 def test_the_interval_of_two_pairs_by_hand() -> None:
     ratio = paired_ratio([2.0, 8.0], [1.0, 2.0])
     assert ratio.value == pytest.approx(math.sqrt(8))
-    half = 12.706 * (math.log(2) / math.sqrt(2)) / math.sqrt(2)
+    half = 12.706205 * (math.log(2) / math.sqrt(2)) / math.sqrt(2)
     assert math.log(ratio.high / ratio.value) == pytest.approx(half)
     assert math.log(ratio.value / ratio.low) == pytest.approx(half)
 
@@ -81,9 +81,9 @@ def test_a_fraction_of_a_degree_of_freedom_is_dropped() -> None:
 
 def test_the_interval_of_two_passes_by_hand() -> None:
     low, high = rate_interval([100.0, 200.0])
-    half = 12.706 * (math.log(2) / math.sqrt(2)) / math.sqrt(2)
-    assert math.log(low) == pytest.approx(math.log(math.sqrt(2) * 100) - half)
-    assert math.log(high) == pytest.approx(math.log(math.sqrt(2) * 100) + half)
+    half = 12.706205 * (math.log(2) / math.sqrt(2)) / math.sqrt(2)
+    assert math.log(low) == pytest.approx(math.log(math.sqrt(2) * 100) - half, rel=1e-4)
+    assert math.log(high) == pytest.approx(math.log(math.sqrt(2) * 100) + half, rel=1e-4)
 
 
 def test_a_single_pass_has_no_interval_and_a_pass_without_images_no_logarithm() -> None:
@@ -106,15 +106,15 @@ def test_the_interval_of_a_rate_holds_the_truth_in_19_of_20_experiments(passes: 
 def test_unpaired_runs_of_like_spread_have_all_degrees_of_freedom() -> None:
     ratio = unpaired_ratio([2.0, 8.0], [1.0, 4.0])
     assert ratio.value == pytest.approx(2)
-    half = 4.303 * math.log(4) / math.sqrt(2)  # n - 1 of both together are 2
-    assert math.log(ratio.high / ratio.value) == pytest.approx(half)
-    assert math.log(ratio.value / ratio.low) == pytest.approx(half)
+    half = 4.30265 * math.log(4) / math.sqrt(2)  # n - 1 of both together are 2
+    assert math.log(ratio.high / ratio.value) == pytest.approx(half, rel=1e-4)
+    assert math.log(ratio.value / ratio.low) == pytest.approx(half, rel=1e-4)
 
 
 def test_a_run_without_spread_leaves_the_degrees_of_freedom_of_the_other() -> None:
     ratio = unpaired_ratio([2.0, 2.0, 2.0], [1.0, 4.0])
-    half = 12.706 * (math.log(4) / math.sqrt(2)) / math.sqrt(2)
-    assert math.log(ratio.high / ratio.value) == pytest.approx(half)
+    half = 12.706205 * (math.log(4) / math.sqrt(2)) / math.sqrt(2)
+    assert math.log(ratio.high / ratio.value) == pytest.approx(half, rel=1e-4)
     same = unpaired_ratio([3.0, 3.0], [2.0, 2.0])
     assert same.low == same.value == same.high == pytest.approx(1.5)
 
@@ -144,3 +144,13 @@ def test_the_unpaired_interval_holds_the_truth_in_at_least_19_of_20_experiments(
 def test_one_pass_against_many_has_no_interval(ours: list[float], theirs: list[float]) -> None:
     with pytest.raises(ValueError, match="two rates or more"):
         unpaired_ratio(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "error", "quantile"),
+    # NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2.
+    [(1, 0.01, 63.657), (2, 0.01, 9.925), (3, 0.01, 5.841), (5, 0.01, 4.032), (10, 0.02, 2.764),
+     (4, 0.002, 7.173), (30, 0.002, 3.385), (100, 0.1, 1.660)],
+)  # fmt: skip
+def test_quantiles_of_other_errors(degrees: int, error: float, quantile: float) -> None:
+    assert student_t(degrees, error) == pytest.approx(quantile, rel=0.001)

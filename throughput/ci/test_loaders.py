@@ -29,4 +29,4 @@ def test_loader(loader: str, request: pytest.FixtureRequest, train_benchmark: Be
     option = request.config.getoption
     phases = [phase.strip() for phase in option("throughput_phases").split(",") if phase.strip()]
     together = chosen_loaders(option("throughput_loaders"))
-    train_benchmark(loader, phases=phases, together=together)  # type: ignore[arg-type] # bench checks phases
+    train_benchmark(loader, phases=phases, together=together)

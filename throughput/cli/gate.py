@@ -143,9 +143,7 @@ def _tell(gated: Gated) -> None:
         ("test", "loader", "base", "head", "head / base", "least", "pairs", "head is"),
         [_cells(one) for one in decisions],
     )
-    shown = next((one.confidence for one in decisions if one.confidence), None)
-    if shown is not None:
-        click.echo(f"The intervals are of {100 * shown:.0f} %, for they are looked at several times.")
+    click.echo("Intervals are the wider the earlier they were looked at: all looks together err in 5 %.")
     for one in decisions:
         if one.reason is not None:
             click.echo(f"throughput: {one.test}: {one.decision}: {one.reason}", err=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from throughput.differences import describe_difference, work_differences
 from throughput.errors import ThroughputError
 from throughput.gate.arms import Arm
-from throughput.gate.decision import CONFIDENCE, FEWEST_PAIRS, decide, is_look
+from throughput.gate.decision import FEWEST_PAIRS, decide, error_at, is_look
 from throughput.judgement import Decision
 from throughput.results import GateDecision, PhaseName, Results
 from throughput.results_reading import results_of
@@ -57,11 +57,12 @@ class _Ended:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Images per second of each round, and why there are no more, where something broke."""
+    """Images per second of each round, of so many as were planned, and what they say."""
 
     base: list[float]
     head: list[float]
     decision: Decision = "undecided"
+    planned: int = FEWEST_PAIRS
 
 
 def measure_in_turns(turns: Turns) -> Results:
@@ -146,45 +147,54 @@ def _other_work(base: _Ready, head: _Ready) -> str | None:
 def _pairs(turns: Turns, least_ratio: float) -> _Pairs:
     """Rounds in turn, each arm first as often as the other, until it is decided or time is up."""
     turns.tell("first rounds, which do not count")
-    for arm in turns.arms:  # files are read, and code is compiled, for the first time
-        if _round(arm) is None:
-            return _Pairs([], [])
+    # Files are read, and code is compiled, for the first time: in both arms at once, as nothing is timed.
+    if None in _rounds(turns.arms):
+        return _Pairs([], [])
     rates: dict[str, list[float]] = {arm.side.name: [] for arm in turns.arms}
     base, head = rates.values()
     spent: list[float] = []
+    planned = FEWEST_PAIRS
     first = turns.draw.randrange(2)
     while True:
         begin = turns.clock()
         order = (0, 1) if (first + len(spent)) % 2 == 0 else (1, 0)
         for place in order:
             arm = turns.arms[place]
-            rate = _round(arm)
+            (rate,) = _rounds([arm])
             if rate is None:
-                return _Pairs(base, head)
+                return _Pairs(base, head, planned=planned)
             rates[arm.side.name].append(rate)
         spent.append(turns.clock() - begin)
-        is_last = turns.clock() + statistics.fmean(spent) > turns.deadline_seconds
-        if len(spent) >= FEWEST_PAIRS and (is_look(len(spent)) or is_last):
-            decision, ratio = decide(base, head, least_ratio)
+        left_seconds = turns.deadline_seconds - turns.clock()
+        if len(spent) == 1:
+            planned = max(FEWEST_PAIRS, 1 + int(left_seconds / spent[0]))
+        is_last = len(spent) >= planned or left_seconds < statistics.fmean(spent)
+        if len(spent) >= FEWEST_PAIRS and (is_look(len(spent), planned) or is_last):
+            decision, ratio = decide(base, head, least_ratio, planned)
             turns.tell(
                 f"{len(spent)} pairs, {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]: {decision}"
             )
             if decision != "undecided":
-                return _Pairs(base, head, decision)
+                return _Pairs(base, head, decision, planned)
         else:
             turns.tell(f"{len(spent)} pairs")
         if is_last:
-            return _Pairs(base, head)
+            return _Pairs(base, head, planned=planned)
 
 
-def _round(arm: Arm) -> float | None:
-    """Images per second of one round; None where the loader failed, or delivered nothing that counts."""
-    arm.tell(go=True)
-    said = arm.heard()
-    if said["kind"] != "round":
-        arm.put_back(said)
-        return None
-    return said["images"] / said["seconds"] if said["images"] else None
+def _rounds(arms: Sequence[Arm]) -> list[float | None]:
+    """Images per second of a round of each, all at once; None where a loader failed or nothing counted."""
+    for arm in arms:
+        arm.tell(go=True)
+    rates: list[float | None] = []
+    for arm in arms:
+        said = arm.heard()
+        if said["kind"] == "round":
+            rates.append(said["images"] / said["seconds"] if said["images"] else None)
+        else:
+            arm.put_back(said)
+            rates.append(None)
+    return rates
 
 
 def _told(
@@ -220,13 +230,13 @@ def _told(
     )
     count = found.pairs
     if count >= 2:
-        _, ratio = decide(pairs.base[:count], pairs.head[:count], least_ratio)
+        _, ratio = decide(pairs.base[:count], pairs.head[:count], least_ratio, pairs.planned)
         found = replace(
             found,
             ratio=ratio.value,
             low=ratio.low,
             high=ratio.high,
-            confidence=CONFIDENCE,
+            confidence=1 - error_at(count, pairs.planned),
             base=statistics.median(pairs.base),
             head=statistics.median(pairs.head),
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import getpass
 import importlib
 import os
@@ -239,6 +240,8 @@ def _main() -> None:
             with contextlib.suppress(Exception):  # the child will meet it again, and can tell of it
                 importlib.import_module(module)
         nursery = os.getpid()
+        # What is there now stays: a child that collects garbage need not look through all of torch.
+        gc.freeze()
         pid = os.fork()
         if pid == 0:
             control.close()
