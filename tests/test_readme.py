@@ -25,8 +25,7 @@ SECONDS = 300
 LEFT_OUT = (
     "pip",
     "python -m pip",
-    "pytest",
-    "python -m pytest",
+    "pytest -n 2",
     "git",
     "cd",
     "ruff",

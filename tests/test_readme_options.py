@@ -12,8 +12,11 @@ from throughput.reference.pytest_part import pytest_options
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-OF_OTHERS = {"--version", "--pyargs"}
-"""Of ``throughput`` without a command, and of pytest itself."""
+OF_OTHERS = {
+    "--version", "--pyargs", "--junitxml",
+    "--benchmark-save", "--benchmark-compare", "--benchmark-only", "--benchmark-disable",
+}  # fmt: skip
+"""Of ``throughput`` without a command, of pytest itself, and of pytest-benchmark."""
 
 
 def known_options() -> dict[str, set[str]]:
@@ -34,7 +37,8 @@ def unknown_options(document: str) -> list[str]:
     text = re.sub(r"^```.*?^```$", "", document, flags=re.DOTALL | re.MULTILINE)
     unknown: list[str] = []
     for code in [*lines, *re.findall(r"`([^`]+)`", text)]:
-        for part in code.removeprefix("$ ").split(" && "):
+        # What stands behind " -- " a command hands on to pytest.
+        for part in re.split(" && | -- ", code.removeprefix("$ ")):
             named = re.match(rf"(?:throughput )?({'|'.join(options)})(?= |$)", part)
             taken = options[named[1] if named else ""]
             unknown += [f"{option} in {part!r}" for option in OPTION.findall(part) if option not in taken]
