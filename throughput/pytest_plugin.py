@@ -38,6 +38,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell of the mark, and join pytest-benchmark where it runs."""
     config.addinivalue_line("markers", MARK)
+    if config.getoption("throughput_json") is not None:
+        from throughput.pytesting.records import require_folder
+
+        require_folder(config.getoption("throughput_json"))
     # Two ways to define one fixture: what asks for a fixture that does not exist could not be collected.
     name = "with_benchmark" if config.pluginmanager.hasplugin("benchmark") else "without_benchmark"
     config.pluginmanager.import_plugin(f"throughput.pytesting.{name}")
@@ -88,7 +92,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write what was measured, if asked for."""
     path = session.config.getoption("throughput_json")
-    if path is not None:
+    if path is not None and not hasattr(session.config, "workerinput"):
         from throughput.pytesting.records import records_of, write_records
 
         write_records(path, records_of(session.config))

@@ -47,6 +47,8 @@ def checkout(tmp_path: Path) -> Checkout:
         (folder / "loaders").mkdir(parents=True)
         (folder / "loaders" / "__init__.py").touch()
         (folder / "loaders" / "theirs.py").write_text(LOADER.format(delay=delay, drop=drop))
+        # What a project switches off for its daily tests, a gate needs all the same.
+        (folder / "pytest.ini").write_text("[pytest]\naddopts = -n 2 --benchmark-disable\n")
         (folder / "tests").mkdir()
         (folder / "tests" / "test_theirs.py").write_text(test.format(batch=batch, mark=mark))
         return folder

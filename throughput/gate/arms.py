@@ -17,6 +17,8 @@ from throughput.gate.channel import PROTOCOL, Channel, listen
 
 _START_SECONDS = 120.0
 """From starting Python to the plugin's first word; more than any import takes."""
+_SILENCE_SECONDS = 900.0
+"""More than preparing and certifying a loader, or one round of it, takes."""
 _GRACE_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 _LAST_LINES = 15
@@ -51,7 +53,13 @@ class Arm:
 
     def heard(self) -> dict[str, Any]:
         """What it says next. Raises ArmError where it has ended."""
-        message = self._unheard.pop() if self._unheard else self.channel.receive()
+        try:
+            message = self._unheard.pop() if self._unheard else self.channel.receive(_SILENCE_SECONDS)
+        except TimeoutError:
+            raise ArmError(
+                f"the tests of --{self.side.name} {self.side.folder} have said nothing for "
+                f"{_SILENCE_SECONDS:.0f} s: a loader hangs, or its data takes that long to prepare"
+            ) from None
         if message is None:
             raise self.gone()
         return message

@@ -101,8 +101,16 @@ class _Hooks:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # A test that is skipped, or breaks, before it is called has no phase "call".
         if report.when == "call" or (report.when == "setup" and not report.passed):
-            told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr or "")
-            self._arm.ended(report.nodeid, report.outcome, told)
+            self._arm.ended(report.nodeid, report.outcome, _reason(report.longrepr))
+
+
+def _reason(told: Any) -> str:
+    """Why a test did not pass, in a line; nothing of one that did."""
+    if isinstance(told, tuple):
+        return str(told[2])  # skipped: file, line, reason
+    crash = getattr(told, "reprcrash", None)
+    lines = str(told or "" if crash is None else crash.message).strip().splitlines()
+    return lines[0] if lines else ""
 
 
 _ARM = pytest.StashKey[Arm]()

@@ -67,25 +67,28 @@ def judge_rate(rate: Rate, limit: float) -> Judged:
     return Judged("min_images_per_second", _outcome(rate.median, rate.low, rate.high, limit), told)
 
 
-def judge_ratio(results: Results, saved: Results | str, phase: PhaseName, limit: float) -> Judged:
-    """Against the same test in an earlier run; ``saved`` may be the reason why there is none.
+def judge_ratio(results: Results, saved: Results | str, phase: PhaseName, limit: float | None) -> Judged:
+    """Beside the same test in an earlier run; ``saved`` may be the reason why there is none.
 
-    Not judged unless machine and work are the same.
+    A limit of None, another machine or other work: it is shown, and not judged.
     """
     name = "min_ratio"
+    least = "" if limit is None else f", and {limit:.3g} is the least"
     if isinstance(saved, str):
-        return Judged(name, "not judged", f"a ratio of {limit:.3g} is the least, and {saved}")
+        return Judged(name, "not judged", f"{saved}{least}")
     # As a file would hold it: the saved run has been through one.
     compared = compare_runs(*(json.loads(json.dumps(one.to_json())) for one in (saved, results)))
-    differences = [*compared.machine, *compared.work]
-    if differences:
-        others = "; ".join(map(describe_difference, differences))
-        return Judged(name, "not judged", f"the saved run (A) is of another machine or other work: {others}")
     change = next((one for one in compared.rates if one.phase == phase), None)
     if change is None or change.ratio is None:
         return Judged(name, "not judged", "; ".join(compared.left_out) or "the saved run has no such rate")
     interval = _interval(change.low, change.high, ".3f")
-    told = f"{change.ratio:.3f}{interval} of the saved {change.a:,.0f} images/s, and {limit:.3g} is the least"
+    told = f"{change.ratio:.3f}{interval} of the saved {change.a:,.0f} images/s{least}"
+    if differences := [*compared.machine, *compared.work]:
+        others = "; ".join(map(describe_difference, differences))
+        told += f"; the saved run (A) is of another machine or other work: {others}"
+        limit = None
+    if limit is None:
+        return Judged(name, "not judged", told)
     return Judged(name, _outcome(change.ratio, change.low, change.high, limit), told)
 
 
