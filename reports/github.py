@@ -23,6 +23,9 @@ _ESCAPES = str.maketrans(
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "@": "@&#8203;", "#": "#&#8203;"}
 )
 
+_LINKS = re.compile(r"(://|\bwww\.)", re.IGNORECASE)
+"""What GitHub makes a link of by itself."""
+
 _BEGINNING = re.compile(r"^(\d*)([-+=.)])(?=[-=\s]|$)")
 """Of a line, what would begin a list or draw a rule."""
 
@@ -36,7 +39,7 @@ def _within(text: object) -> str:
     """The same for text that does not begin a line."""
     line = one_line(text)
     cut = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
-    return cut.translate(_ESCAPES)
+    return _LINKS.sub(r"\1&#8203;", cut.translate(_ESCAPES))
 
 
 def code(text: object) -> str:

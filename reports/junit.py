@@ -106,7 +106,7 @@ def _outcome(row: Row, notes: Sequence[str]) -> _Outcome | None:
 
 
 def _decided(one: GateDecision, results: Results) -> _Case:
-    ends = {"slower": "failure", "failed": "error"}
+    ends = {"slower": "failure", "failed": "error", "undecided": "skipped"}
     reason = f"{one.decision}: {one.reason}" if one.reason is not None else one.decision
     if one.ratio is not None:
         reason += f"; head / base {one.ratio:.3f}, {one.least_ratio:g} or more is wanted"

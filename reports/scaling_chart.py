@@ -20,11 +20,12 @@ from throughput.reports.markup import Html, printable, table
 from throughput.reports.measures import phases
 from throughput.reports.numbers import interval, known, per_second, with_interval
 from throughput.reports.tellable import Run
-from throughput.results import PhaseName, Rate
+from throughput.results import PhaseName, Rate, Results, Row
 
 _PIXELS = 240
 _OVER: dict[str, str] = {"workers": "workers", "batch_size": "images in a batch"}
 """What of the work a line may run over, and what an axis calls it."""
+_MACHINE = "machine"
 _APART: dict[str, Callable[[str], str]] = {
     "workers": lambda value: f"{value} workers",
     "batch_size": lambda value: f"batch {value}",
@@ -33,6 +34,11 @@ _APART: dict[str, Callable[[str], str]] = {
     "compute_dtype": str,
     "device": str,
     "source": str,
+    "cache": lambda value: f"cache {value}",
+    "compile": lambda value: f"compile {value}",
+    "augmentation": str,
+    "phases": str,
+    _MACHINE: str,
 }
 """What of the work makes two lines of one loader, and how it is told."""
 
@@ -58,7 +64,8 @@ def scaling_figures(runs: Sequence[Run]) -> list[Figure]:
 def _points(runs: Sequence[Run], name: str, phase: PhaseName) -> list[_Point]:
     """Of the lines that have two points or more; what is not sound has no place among them."""
     assert phase in PHASES
-    labels = _labels([run.results.work for run in runs], name)
+    labels = _labels([run.results.work | {_MACHINE: _machine(run.results)} for run in runs], name)
+    own = _own_options(runs)
     found = []
     for run, label in zip(runs, labels, strict=True):
         value = run.results.work.get(name)
@@ -67,12 +74,34 @@ def _points(runs: Sequence[Run], name: str, phase: PhaseName) -> list[_Point]:
         for series, row in run.measured:
             if row.is_sound and phase in phases(row):
                 rate = phases(row)[phase].images_per_second
-                found.append(_Point(f"{series}{label}", value, rate))
+                found.append(_Point(f"{series}{label}{own(row)}", value, rate))
     lines: dict[str, set[int]] = {}
     for point in found:
         lines.setdefault(point.series, set()).add(point.over)
     kept = [point for point in found if len(lines[point.series]) > 1]
     return sorted(kept, key=lambda point: (point.series, point.over))
+
+
+def _machine(results: Results) -> str:
+    """By what makes a machine another one."""
+    told = results.environment
+    gpus = [str(gpu.get("name")) for gpu in told.get("gpus") or () if isinstance(gpu, Mapping)]
+    return ", ".join([str(told.get("cpu_model")), f"{told.get('cores_usable')} cores", *gpus])
+
+
+def _own_options(runs: Sequence[Run]) -> Callable[[Row], str]:
+    """How to tell a row's own options, where those of its loader are not the same in all runs."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        for _, row in run.measured:
+            for option, value in row.options.items():
+                values.setdefault((row.loader, option), set()).add(str(value))
+
+    def told(row: Row) -> str:
+        differing = [one for one in row.options if len(values[row.loader, one]) > 1]
+        return "".join(f", {printable(one)} {printable(str(row.options[one]))}" for one in differing)
+
+    return told
 
 
 def _labels(works: Sequence[Mapping[str, Any]], name: str) -> list[str]:

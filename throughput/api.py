@@ -35,7 +35,7 @@ from throughput.contracts import (
     require_count,
 )
 from throughput.errors import OptionError, UnknownNameError
-from throughput.given_pipeline import GivenPipeline, name_of
+from throughput.given_pipeline import GivenPipeline, name_of, told_apart
 from throughput.measure.budget import Budget
 from throughput.measure.environment import environment
 from throughput.measure.judge import IMAGENET_IMAGES, judge
@@ -51,7 +51,7 @@ from throughput.results import Certificate, Results, Row
 
 Loaders = str | Sequence[Any] | Any
 """Names (``NAME``, ``NAME,NAME``, ``all`` or a sequence of names), or a pipeline itself in place of a name: a
-DataLoader or another iterable of batches, a function that makes one, or a LoaderFactory."""
+DataLoader, another iterable of batches that is no list, a function that makes one, or a LoaderFactory."""
 
 UNCERTIFIED = Certificate(None, reason="its certificate was left out on request")
 
@@ -378,7 +378,7 @@ def chosen_loaders(loaders: Loaders) -> tuple[str, ...]:
         return (loaders,)
     if isinstance(loaders, str):
         loaders = [name.strip() for name in loaders.split(",") if name.strip()]
-    names = [name_of(loader) for loader in (loaders if isinstance(loaders, Sequence) else [loaders])]
+    names = told_apart([name_of(one) for one in (loaders if isinstance(loaders, Sequence) else [loaders])])
     if names == ["all"]:
         loaded = {name: _loaded(name) for name in loader_names()}
         return tuple(name for name, factory in loaded.items() if factory is None or not factory.ceiling)

@@ -22,23 +22,23 @@ class GivenPipeline(str):
     It is a text like any other loader's name, and is shown as such.
     """
 
-    _pickled: bytes
+    pickled: bytes
 
     def __new__(cls, name: str, pickled: bytes) -> GivenPipeline:
         """pickled: what ``loader`` unpickles."""
         made = super().__new__(cls, name)
-        made._pickled = pickled
+        made.pickled = pickled
         return made
 
     def __reduce__(self) -> tuple[type[GivenPipeline], tuple[str, bytes]]:
         """Travel whole."""
-        return (GivenPipeline, (str(self), self._pickled))
+        return (GivenPipeline, (str(self), self.pickled))
 
-    @property
+    @functools.cached_property
     def loader(self) -> Any:
         """A copy of what was handed over. Raises OptionError where it cannot be made in this process."""
         try:
-            return pickle.loads(self._pickled)  # our own process, or our parent, pickled it
+            return pickle.loads(self.pickled)  # our own process, or our parent, pickled it
         except Exception as error:
             raise OptionError(
                 f"{self} cannot be made in a fresh process ({first_line(error)}): hand over a function that "
@@ -55,6 +55,25 @@ def name_of(loader: Any, test_modules: Iterable[ModuleType] = ()) -> str:
     if isinstance(loader, str):
         return loader
     return GivenPipeline(f"given:{_called(loader)}", _pickled(loader, test_modules))
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """The same names, numbered where several objects came by the same."""
+    told: list[str] = []
+    for name in names:
+        given = isinstance(name, GivenPipeline)
+        number, shown = 1, name
+        while given and any(shown == other and not _is_same(shown, other) for other in told):
+            number += 1
+            shown = GivenPipeline(f"{name} {number}", name.pickled)
+        told.append(shown)
+    return told
+
+
+def _is_same(one: str, other: str) -> bool:
+    return (
+        isinstance(one, GivenPipeline) and isinstance(other, GivenPipeline) and one.pickled == other.pickled
+    )
 
 
 def _called(loader: Any) -> str:

@@ -28,11 +28,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """An arm of a gate runs its tests one after another, whatever the project's ini file says."""
-    if any(one.startswith("--throughput-arm") for one in args) and early_config.pluginmanager.hasplugin(
-        "xdist"
-    ):
-        args.append("-n0")
+    """An arm of a gate runs its tests once and one after another, whatever the project's ini file says."""
+    if any(one.startswith("--throughput-arm") for one in args):
+        from throughput.pytesting.arm import arguments_for_an_arm
+
+        args += arguments_for_an_arm(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -46,7 +46,9 @@ TUNING = Tuning(
     trials=TRIALS,
     untried=13,
 )
-GRID = Grid((TRIALS[0], Trial(FOUR, passes(950, 955, 960))), FOUR, Regret(5.2, 3.1, 7.4), 200.0)
+GRID = Grid(
+    (TRIALS[0], Trial(FOUR, passes(950, 955, 960))), FOUR, Regret(5.2, 3.1, 7.4, (900.0,), (950.0,)), 200.0
+)
 
 
 def told(tuning: Tuning, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -121,6 +123,12 @@ def test_as_json_it_has_every_number() -> None:
     assert first["passes"][0] == {"images": 900, "seconds": 1.0, "wait_seconds": 0.0}
     assert (too_large["images_per_second"], too_large["passes"]) == (None, [])
     assert found["grid"]["best"]["workers"] == 4
-    assert found["grid"]["regret"] == {"percent": 5.2, "low": 3.1, "high": 7.4}
+    assert found["grid"]["regret"] == {
+        "percent": 5.2,
+        "low": 3.1,
+        "high": 7.4,
+        "chosen_rates": [900.0],
+        "best_rates": [950.0],
+    }
     assert found["grid"]["search_share"] == 0.21
     assert json.loads(json.dumps(TUNING.to_json()))["grid"] is None

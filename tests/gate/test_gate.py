@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,17 @@ import pytest
 
 Said = subprocess.CompletedProcess[str]
 TEST = "tests/test_theirs.py::test_loading"
+TWO_TESTS = """
+from loaders.theirs import Theirs
+
+
+def test_eight(loader_benchmark):
+    loader_benchmark(Theirs, batch_size=8, image_size=16, certified=False)
+
+
+def test_four(loader_benchmark):
+    loader_benchmark(Theirs, batch_size=4, image_size=16, certified=False)
+"""
 
 
 @pytest.fixture
@@ -25,8 +37,10 @@ def gate(throughput: Callable[..., Said], images: Path, tmp_path: Path) -> Calla
             *options,
             "--", f"--throughput-data={images}", "--throughput-workers=1", *tests,
         )  # fmt: skip
-        decision = json.loads(written.read_text())["gate"][0] if written.exists() else None
-        return said, decision
+        if not written.exists():
+            return said, None
+        runs = json.loads(written.read_text())
+        return said, (runs if isinstance(runs, dict) else runs[0])["gate"][0]
 
     return run
 
@@ -65,7 +79,7 @@ def test_without_time_it_is_undecided_and_says_so(gate, checkout) -> None:
     said, decision = gate(base, head, "--budget=1s")
     assert said.returncode == 0, said.stderr
     assert decision["decision"] == "undecided"
-    assert "there was time for" in said.stderr
+    assert "no time was left for it" in said.stdout or "there was time for" in said.stdout
     assert gate(base, head, "--budget=1s", "--strict")[0].returncode == 1
 
 
@@ -73,7 +87,7 @@ def test_other_work_is_not_compared(gate, checkout) -> None:
     said, decision = gate(checkout("base"), checkout("head", batch=8))
     assert said.returncode == 0
     assert decision["decision"] == "undecided"
-    assert "batch_size is 4 in A, 8 in B" in said.stderr
+    assert "batch_size is 4 in A, 8 in B" in decision["reason"]
 
 
 def test_a_head_that_breaks_fails(gate, checkout) -> None:
@@ -83,16 +97,55 @@ def test_a_head_that_breaks_fails(gate, checkout) -> None:
     assert "miscounts" in decision["reason"]
 
 
+def test_a_loader_that_breaks_in_one_test_leaves_the_next_one_as_it_is(gate, checkout) -> None:
+    two = TWO_TESTS
+    base = checkout("base", test=two, broken="assert work.batch_size != 8")
+    said, first = gate(base, checkout("head", delay=0.03, test=two), "--budget=40s")
+    assert said.returncode == 1, said.stderr
+    assert first["decision"] == "undecided"
+    assert first["reason"].startswith("base failed: given:Theirs failed: AssertionError")
+    assert "test_four" in said.stdout
+    assert "slower" in said.stdout
+
+
 def test_a_session_that_dies_is_told_with_its_last_words(gate, checkout) -> None:
     dying = (
-        "import os\n\ndef test_loading(loader_benchmark):\n    print('farewell', flush=True); os._exit(7)\n"
+        "def test_loading(loader_benchmark):\n    print('farewell', flush=True)\n    import os; os._exit(7)\n"
     )
     said, decision = gate(checkout("base"), checkout("head", test=dying), tests=("-s",))
-    assert said.returncode == 2
-    assert decision is None
-    assert "pytest's status 7" in said.stderr
-    assert "farewell" in said.stderr
-    assert len(said.stderr.splitlines()) == 1
+    assert said.returncode == 1
+    assert decision["decision"] == "failed"
+    assert "pytest's status 7" in decision["reason"]
+    assert "farewell" in decision["reason"]
+
+
+def test_a_test_that_only_one_side_has_is_undecided(gate, checkout) -> None:
+    base, head = checkout("base"), checkout("head")
+    (base / "tests" / "test_theirs.py").rename(base / "tests" / "test_before.py")
+    said, decision = gate(base, head)
+    assert said.returncode == 0, said.stderr
+    assert decision["decision"] == "undecided"
+    assert "only the head has this test" in said.stdout
+    assert "only the base has this test" in said.stdout
+    assert gate(base, head, "--strict")[0].returncode == 1
+    new, _ = gate(base, head, tests=("tests/test_theirs.py",))
+    assert new.returncode == 0, new.stderr
+    assert "only the head has this test" in new.stdout
+
+
+def test_the_same_code_from_elsewhere_is_told(gate, checkout, tmp_path) -> None:
+    base, head = checkout("base"), checkout("head")
+    (tmp_path / "elsewhere").mkdir()
+    (base / "loaders").rename(tmp_path / "elsewhere" / "loaders")
+    shutil.rmtree(head / "loaders")
+    for folder in (base, head):
+        (folder / "conftest.py").write_text(
+            f"import sys\nsys.path.insert(0, {str(tmp_path / 'elsewhere')!r})\n"
+        )
+    said, decision = gate(base, head)
+    assert said.returncode == 0, said.stderr
+    assert decision["decision"] == "undecided"
+    assert "both would measure the same code" in decision["reason"]
 
 
 def test_code_of_the_other_side_is_refused(gate, checkout) -> None:

@@ -28,8 +28,8 @@ def run(*rates: int, **work: object) -> Results:
         (Rate(90, 80, 101), "undecided"),
         (Rate(110, 99, 120), "undecided"),
         (Rate(110, 100, 120), "kept"),
-        (Rate(99, None, None), "missed"),
-        (Rate(100, None, None), "kept"),
+        (Rate(1, None, None), "undecided"),
+        (Rate(1000, None, None), "undecided"),
     ],
 )
 def test_a_rate_is_missed_where_its_whole_interval_lies_below(rate: Rate, outcome: Outcome) -> None:

@@ -60,8 +60,8 @@ def test_factory(loader_benchmark):
 
 def test_training(train_benchmark):
     row = train_benchmark("{FAKE}", model="cnn_small", **SMALL)
-    assert row.train.images_per_second.median > 0
-    assert row.verdict is not None or row.warnings
+    assert [phase is None for phase in (row.load, row.model, row.train)] == [False] * 3
+    assert row.train_steps > 0
 
 
 @pytest.mark.throughput(min_images_per_second=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
@@ -13,7 +14,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import Run
 
 from throughput import registry
 from throughput.errors import ThroughputError
@@ -21,6 +21,8 @@ from throughput.registry import load_report
 from throughput.results import Pass, Phase, Results, Row
 from throughput.results_file import read_results
 from throughput.results_reading import load_results, load_runs
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 OK = Row("dali", "ok", load=Phase((Pass(1_234, 1.0, 0.0), Pass(1_234, 1.0, 0.0))), warnings=("look out",))
 RESULTS = Results(

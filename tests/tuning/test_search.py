@@ -11,6 +11,7 @@ from curves import Curve, Machine, configuration, space
 
 from throughput.errors import NothingMeasuredError, OptionError
 from throughput.tuning.blocks import Found
+from throughput.tuning.configuration import Configuration
 from throughput.tuning.search import FINALISTS, ROUNDS, search
 from throughput.tuning.space import Space
 from throughput.tuning.trial import Outcome
@@ -95,7 +96,7 @@ def test_the_search_goes_on_where_its_start_fails() -> None:
 def test_what_was_measured_and_must_not_be_chosen_is_not() -> None:
     machine = Machine(peak_at(4, 2))
 
-    def measure(one, seconds: float) -> Outcome:
+    def measure(one: Configuration, seconds: float) -> Outcome:
         outcome = machine(one, seconds)
         return replace(outcome, reason="took 30 GB") if one.workers > 2 else outcome
 
@@ -130,7 +131,7 @@ def test_the_budget_is_kept_to_within_a_block(budget_seconds: float, beside_seco
 def test_blocks_that_become_slower_end_the_search_in_time() -> None:
     machine = Machine(peak_at(3, 4))
 
-    def slower_and_slower(one, seconds: float) -> Outcome:
+    def slower_and_slower(one: Configuration, seconds: float) -> Outcome:
         machine.now += 2 * len(machine.calls)
         return machine(one, seconds)
 
@@ -147,7 +148,7 @@ def test_a_budget_that_is_too_short_tells_what_is_needed() -> None:
 
 
 def test_with_two_blocks_the_faster_is_taken() -> None:
-    machine = Machine(lambda workers, _: 100 * workers)
+    machine = Machine(lambda workers, _: 100 + 10 * workers)
     found = found_by(machine, space((2, 4), (2,)), budget_seconds=3.5)
     assert len(machine.calls) == 2
     assert found.choice is not None
@@ -182,8 +183,28 @@ def test_rounds_end_where_they_would_change_nothing() -> None:
         found_by(machine, space((1, 2), (2,)))
         return sum(seconds == machine.calls[-1][1] for _, seconds in machine.calls) // 2
 
-    assert rounds_of(Machine(lambda workers, _: 100 * workers)) == 1
     assert rounds_of(Machine(lambda workers, _: 100 + workers)) == ROUNDS
+    clear = Machine(lambda workers, _: 100 * workers)
+    found = found_by(clear, space((1, 2), (2,)))
+    assert len(clear.calls) == 2
+    assert found.choice is not None
+    assert found.choice.words == (
+        "without a doubt: the next (workers 1, batch 8, prefetch 2) reaches 0.50 of its rate"
+    )
+
+
+def test_one_pass_that_was_disturbed_decides_nothing() -> None:
+    machine = Machine(lambda workers, _: 1000 + workers)
+
+    def measure(one: Configuration, seconds: float) -> Outcome:
+        outcome = machine(one, seconds)
+        if len(machine.calls) != 3 or outcome.measured is None:
+            return outcome
+        return replace(outcome, measured=replace(outcome.measured, images=outcome.measured.images // 2))
+
+    found = search(space((1, 2), (2,)), measure, MINUTE, clock=machine.clock)
+    assert found.choice is not None
+    assert {len(rates) for rates in found.choice.rates.values()} == {ROUNDS}
 
 
 def test_a_longer_budget_looks_further_around_and_measures_longer() -> None:

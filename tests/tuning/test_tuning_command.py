@@ -11,9 +11,9 @@ import pytest
 from throughput.cli.bench import command as bench
 from throughput.contracts import Augmentation
 from throughput.errors import OptionError
+from throughput.quantities import parse_duration
 from throughput.tuning.command import bench_command
 from throughput.tuning.configuration import Configuration
-from throughput.tuning.duration import parse_duration
 
 CHOSEN = Configuration(3, 64, (("prefetch", 4),))
 

@@ -12,11 +12,9 @@ from throughput.cli.output import require_writable
 from throughput.cli.shared_options import json_option, seed_option
 
 if TYPE_CHECKING:
-    from throughput.gate.gating import Gated
-    from throughput.results import GateDecision, Results
+    from throughput.results import GateDecision
 
 SLOWER = 1
-_NONE = "-"
 
 
 @click.command(name="gate", context_settings={"ignore_unknown_options": True})
@@ -91,15 +89,17 @@ def command(
     """Run the same TESTS of two checkouts in turn, in one job, and decide whether the head is slower.
 
     TESTS are those that ask for loader_benchmark, train_benchmark or infer_benchmark; what else pytest takes
-    goes after `--`. Each round runs in a fresh process, base and head next to each other, until the interval
+    goes after `--`. Of each the phase by which it is judged is measured; what it asserts itself is not looked
+    at. Each round runs in a fresh process, base and head next to each other, until the interval
     of their ratio lies on one side of the margin, or time is up. Exit status: 0 not slower, or undecided; 1
     slower, or the head's test failed (with --strict also undecided); 2 wrong input; 3 nothing measured.
     """
+    from throughput.cache import whole_file
     from throughput.cli.progress import progress_bar
     from throughput.gate.arms import Side
     from throughput.gate.gating import Gate, gate
-    from throughput.quantities import parse_share
-    from throughput.tuning.duration import parse_duration
+    from throughput.quantities import parse_duration, parse_share
+    from throughput.registry import load_report
 
     require_writable(json_path)
     require_writable(markdown_path, "--markdown")
@@ -113,54 +113,15 @@ def command(
         seed=seed,
     )
     with progress_bar() as progress:
-        gated = gate(plan, progress)
-    _write(gated.runs, "json", json_path)
-    _write(gated.runs, "markdown", markdown_path)
-    _tell(gated)
-    return _exit_status([one for run in gated.runs for one in run.gate], strict)
+        runs = gate(plan, progress)
+    for report, path in (("json", json_path), ("markdown", markdown_path)):
+        if path is not None:
+            with whole_file(path) as file:
+                file.write(load_report(report).render(runs).encode())
+    click.echo(load_report("gate").render(runs))
+    return _exit_status([one for run in runs for one in run.gate], strict)
 
 
 def _exit_status(decisions: list[GateDecision], strict: bool) -> int:
     bad = {"slower", "failed", *(["undecided"] if strict else [])}
     return SLOWER if any(one.decision in bad for one in decisions) else 0
-
-
-def _write(runs: tuple[Results, ...], report: str, path: Path | None) -> None:
-    from throughput.cache import whole_file
-    from throughput.registry import load_report
-
-    if path is not None:
-        with whole_file(path) as file:
-            file.write(load_report(report).render(runs).encode())
-
-
-def _tell(gated: Gated) -> None:
-    from throughput.cli.tables import print_table
-
-    decisions = [one for run in gated.runs for one in run.gate]
-    print_table(
-        "Head against base, images per second, in paired rounds",
-        ("test", "loader", "base", "head", "head / base", "least", "pairs", "head is"),
-        [_cells(one) for one in decisions],
-    )
-    click.echo("Intervals are the wider the earlier they were looked at: all looks together err in 5 %.")
-    for one in decisions:
-        if one.reason is not None:
-            click.echo(f"throughput: {one.test}: {one.decision}: {one.reason}", err=True)
-    for name, tests in (("base", gated.only_base), ("head", gated.only_head)):
-        for test in tests:
-            click.echo(f"throughput: {test} is only in {name}, and was not measured", err=True)
-
-
-def _cells(one: GateDecision) -> tuple[str, ...]:
-    ratio = _NONE if one.ratio is None else f"{one.ratio:.3f} [{one.low:.3f}, {one.high:.3f}]"
-    return (
-        one.test,
-        one.loader or _NONE,
-        _NONE if one.base is None else f"{one.base:,.0f}",
-        _NONE if one.head is None else f"{one.head:,.0f}",
-        ratio,
-        f"{one.least_ratio:.3g}",
-        str(one.pairs),
-        one.decision,
-    )

@@ -19,6 +19,7 @@ _START_SECONDS = 120.0
 """From starting Python to the plugin's first word; more than any import takes."""
 _SILENCE_SECONDS = 900.0
 """More than preparing and certifying a loader, or one round of it, takes."""
+_END_SECONDS = 30.0
 _GRACE_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 _LAST_LINES = 15
@@ -35,10 +36,17 @@ class Side:
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
             raise OptionError(f"--{self.name} {self.folder}: there is no such folder")
+        if os.sep in self.python:
+            # It is run in the side's folder. Links are kept: a virtual environment's Python is one.
+            object.__setattr__(self, "python", str(Path(self.python).absolute()))
 
 
 class ArmError(ThroughputError):
-    """A test session said something unexpected, or ended."""
+    """A test session said something unexpected, or ended; ``side`` tells which."""
+
+    def __init__(self, message: str, side: Side) -> None:
+        super().__init__(message)
+        self.side = side
 
 
 @dataclass
@@ -51,14 +59,21 @@ class Arm:
     log: Path
     _unheard: list[dict[str, Any]] = field(default_factory=list)
 
-    def heard(self) -> dict[str, Any]:
-        """What it says next. Raises ArmError where it has ended."""
+    @property
+    def has_unheard(self) -> bool:
+        """Whether something was put back."""
+        return bool(self._unheard)
+
+    def heard(self, patience_seconds: float | None = None) -> dict[str, Any]:
+        """What it says next. Raises ArmError where it has ended, or says nothing for so long."""
+        patience_seconds = patience_seconds or _SILENCE_SECONDS
         try:
-            message = self._unheard.pop() if self._unheard else self.channel.receive(_SILENCE_SECONDS)
+            message = self._unheard.pop() if self._unheard else self.channel.receive(patience_seconds)
         except TimeoutError:
             raise ArmError(
                 f"the tests of --{self.side.name} {self.side.folder} have said nothing for "
-                f"{_SILENCE_SECONDS:.0f} s: a loader hangs, or its data takes that long to prepare"
+                f"{patience_seconds:.0f} s: a loader hangs, or its data takes that long to prepare",
+                self.side,
             ) from None
         if message is None:
             raise self.gone()
@@ -81,8 +96,14 @@ class Arm:
             self.process.wait(_GRACE_SECONDS)
         return ArmError(
             f"the tests of --{self.side.name} {self.side.folder} ended before they were measured "
-            f"(pytest's status {self.process.poll()}): {_last_words(self.log)}"
+            f"(pytest's status {self.process.poll()}): {_last_words(self.log)}",
+            self.side,
         )
+
+    def finish(self) -> None:
+        """Let it come to its end: fixtures of the session are taken down then."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_END_SECONDS)
 
 
 @contextlib.contextmanager
@@ -93,7 +114,7 @@ def running(side: Side, other: Side, pytest_arguments: Sequence[str], scratch: P
     """
     address, log = scratch / f"{side.name}.socket", scratch / f"{side.name}.log"
     command = [
-        side.python, "-m", "pytest", *pytest_arguments, "-p", "no:cacheprovider",
+        side.python, "-m", "pytest", *pytest_arguments, "-o", f"cache_dir={scratch / side.name}",
         # Names of tests are relative to it; those of both sides are to be the same.
         f"--rootdir={side.folder.resolve()}", "--throughput-arm", str(address),
     ]  # fmt: skip
@@ -116,7 +137,8 @@ def running(side: Side, other: Side, pytest_arguments: Sequence[str], scratch: P
         if hello.get("protocol") != PROTOCOL:
             raise ArmError(
                 f"--{side.name} {side.folder} has a version of throughput that speaks another protocol: "
-                "install the same version in both"
+                "install the same version in both",
+                side,
             )
         arm.tell(other=str(other.folder.resolve()))
         yield arm
@@ -165,10 +187,12 @@ def _did_not_start(side: Side, status: int | None, log: Path) -> ArmError:
     if "--throughput-arm" in said:
         return ArmError(
             f"the pytest of --{side.name} {side.folder} ({side.python}) does not know throughput's plugin, "
-            "or one that is too old for a gate: install throughput there"
+            "or one that is too old for a gate: install throughput there",
+            side,
         )
     return ArmError(
-        f"the tests of --{side.name} {side.folder} could not be started (pytest's status {status}): {said}"
+        f"the tests of --{side.name} {side.folder} could not be started (pytest's status {status}): {said}",
+        side,
     )
 
 

@@ -19,6 +19,8 @@ from throughput.judgement import Decision
 from throughput.measure.statistics import Ratio, paired_ratio
 
 FEWEST_PAIRS = 4
+_LEAST_ERROR = 1e-200
+"""Of a first look among very many pairs, at which nobody can decide anything; 0 has no quantile."""
 _LOOKS = 8
 _BOUND = 2.12
 """2.072 for normal rates whose spread is known; a little more, as it is estimated from few pairs."""
@@ -33,7 +35,7 @@ def is_look(pairs: int, planned: int) -> bool:
 def error_at(pairs: int, planned: int) -> float:
     """The share of cases in which the interval of this look may err, 0..1; of the last one 0.034."""
     bound = _BOUND * math.sqrt(max(planned, pairs) / pairs)
-    return 2 * statistics.NormalDist().cdf(-bound)
+    return max(_LEAST_ERROR, 2 * statistics.NormalDist().cdf(-bound))
 
 
 def decide(

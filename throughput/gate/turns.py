@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
 
 from throughput.differences import describe_difference, work_differences
 from throughput.errors import ThroughputError
-from throughput.gate.arms import Arm
+from throughput.gate.arms import Arm, ArmError
 from throughput.gate.decision import FEWEST_PAIRS, decide, error_at, is_look
 from throughput.judgement import Decision
 from throughput.results import GateDecision, PhaseName, Results
@@ -18,6 +20,9 @@ from throughput.results_reading import results_of
 Clock = Callable[[], float]
 _WHERE_IT_LIES = ("source", "source_fingerprint")
 """Differs between two checkouts of the same images."""
+_HANGS_FACTOR = 20.0
+"""A round that takes so many times as long as the first one will not end."""
+_HANGS_LEAST_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,18 @@ class Turns:
 
 @dataclass(frozen=True)
 class _Ready:
-    """An arm that will measure as soon as it is told. run: has no rows yet."""
+    """An arm that will measure as soon as it is told. run: has no rows yet.
+
+    strangers: modules from the other side's folder. own: modules from its own, but for tests; tests: a digest
+    of these.
+    """
 
     phase: PhaseName
     min_ratio: float | None
     run: Results
     strangers: tuple[str, ...]
+    own: tuple[str, ...]
+    tests: str
 
 
 @dataclass(frozen=True)
@@ -54,15 +65,25 @@ class _Ended:
     reason: str
     run: Results | None = None
 
+    @property
+    def broke(self) -> bool:
+        """Whether it neither passed nor was skipped, which all measured tests are in the end."""
+        return self.outcome not in ("passed", "skipped")
+
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Images per second of each round, of so many as were planned, and what they say."""
+    """Images per second of each round, of so many as were planned; what they say, and why no more."""
 
     base: list[float]
     head: list[float]
     decision: Decision = "undecided"
     planned: int = FEWEST_PAIRS
+    reason: str | None = None
+
+    @property
+    def count(self) -> int:
+        return min(len(self.base), len(self.head))
 
 
 def measure_in_turns(turns: Turns) -> Results:
@@ -72,43 +93,54 @@ def measure_in_turns(turns: Turns) -> Results:
     """
     ready = [_ready(arm, turns.test) for arm in turns.arms]
     both = [one for one in ready if isinstance(one, _Ready)]
-    if len(both) < len(ready):
-        return _told(turns, both, _stopped(turns, ready), reason=None, pairs=_Pairs([], []))
-    for arm, one in zip(turns.arms, both, strict=True):
-        _require_own_code(arm, one)
-    reason = _other_work(*both)
-    pairs = _Pairs([], []) if reason else _pairs(turns, both[1].min_ratio or turns.least_ratio)
-    return _told(turns, both, _stopped(turns, ready), reason, pairs)
+    least_ratio = next((one.min_ratio for one in both[-1:] if one.min_ratio), turns.least_ratio)
+    pairs = _Pairs([], [], reason="it was not measured in both")
+    if len(both) == len(ready):
+        for arm, one in zip(turns.arms, both, strict=True):
+            _require_own_code(arm, one)
+        reason = _other_work(*both) or _same_code(turns, *both)
+        pairs = _Pairs([], [], reason=reason) if reason else _pairs(turns, least_ratio)
+    ended = [
+        one if isinstance(one, _Ended) else _stopped(arm, turns.test)
+        for arm, one in zip(turns.arms, ready, strict=True)
+    ]
+    return _told(turns, least_ratio, both, ended, pairs)
+
+
+def undecided(test: str, least_ratio: float, decision: Decision, reason: str) -> Results:
+    """The run of a test of which nothing was measured."""
+    return Results(
+        "", "", {}, {"test": test}, (), (), (GateDecision(test, decision, least_ratio, reason=reason),)
+    )
 
 
 def _ready(arm: Arm, test: str) -> _Ready | _Ended:
     broken = None
     while True:
         said = arm.heard()
-        if said.get("test") != test:
-            continue  # the last words about the test before
         match said["kind"]:
-            case "ready":
+            case "ready" if said["test"] == test:
                 run = results_of(f"what {arm.side.name} said of {test}", said["results"])
-                return _Ready(said["phase"], said["min_ratio"], run, tuple(said["strangers"]))
-            case "broken":
+                return _Ready(
+                    said["phase"],
+                    said["min_ratio"],
+                    run,
+                    tuple(said["strangers"]),
+                    tuple(said["own"]),
+                    said["tests"],
+                )
+            case "broken" if said["test"] == test:
                 broken = said["reason"]
-            case "ended":
+            case "ended" if said["test"] == test:
                 return _Ended(said["outcome"], broken or said["reason"])
+            case _:
+                raise _unexpected(arm, test, said)
 
 
-def _stopped(turns: Turns, ready: list[_Ready | _Ended]) -> list[_Ended]:
-    """Both arms once they are through with the test."""
-    for arm, one in zip(turns.arms, ready, strict=True):
-        if isinstance(one, _Ready):
-            arm.tell(go=False)
-    return [
-        one if isinstance(one, _Ended) else _ended(arm, turns.test)
-        for arm, one in zip(turns.arms, ready, strict=True)
-    ]
-
-
-def _ended(arm: Arm, test: str) -> _Ended:
+def _stopped(arm: Arm, test: str) -> _Ended:
+    """An arm that was ready, once it is through with the test."""
+    if not arm.has_unheard:  # else its loader broke, and it asks for nothing any more
+        arm.tell(go=False)
     run = broken = None
     while True:
         said = arm.heard()
@@ -119,6 +151,16 @@ def _ended(arm: Arm, test: str) -> _Ended:
                 broken = said["reason"]
             case "ended":
                 return _Ended(said["outcome"], broken or said["reason"], run)
+            case _:
+                raise _unexpected(arm, test, said)
+
+
+def _unexpected(arm: Arm, test: str, said: dict[str, Any]) -> ArmError:
+    return ArmError(
+        f"the tests of --{arm.side.name} {arm.side.folder} do not keep to their order: {said['kind']} of "
+        f"{said.get('test')} came in {test}; leave out what runs tests again, or in another order",
+        arm.side,
+    )
 
 
 def _require_own_code(arm: Arm, ready: _Ready) -> None:
@@ -134,22 +176,41 @@ def _other_work(base: _Ready, head: _Ready) -> str | None:
     """Why the two rates could not be compared, or None."""
     if base.phase != head.phase:
         return f"base measures the phase {base.phase}, and head {head.phase}"
+    works = []
+    for one in (base, head):
+        model = one.run.work.get("model")
+        # Of a file only the name is the same in two checkouts.
+        works.append(one.run.work | {"model": None if model is None else PurePath(model).name})
     differences = [
-        describe_difference(one)
-        for one in work_differences(base.run.work, head.run.work)
-        if one.name not in _WHERE_IT_LIES
+        describe_difference(one) for one in work_differences(*works) if one.name not in _WHERE_IT_LIES
     ]
     if not differences:
         return None
     return f"base (A) and head (B) do not do the same work: {'; '.join(differences)}"
 
 
+def _same_code(turns: Turns, base: _Ready, head: _Ready) -> str | None:
+    """Why a rate would say nothing of the change, or None: what is measured comes from neither folder."""
+    pythons = {arm.side.python for arm in turns.arms}
+    if base.own or head.own or base.tests != head.tests or len(pythons) > 1:
+        return None
+    return (
+        "neither side imports anything but the same tests from its own folder, so both would measure the "
+        "same code: is what is tested installed elsewhere? Have it imported from the folder, or give each "
+        "side a Python of its own (--base-python)"
+    )
+
+
 def _pairs(turns: Turns, least_ratio: float) -> _Pairs:
     """Rounds in turn, each arm first as often as the other, until it is decided or time is up."""
+    began = turns.clock()
+    if began >= turns.deadline_seconds:
+        return _Pairs([], [], reason="no time was left for it: raise --budget")
     turns.tell("first rounds, which do not count")
-    # Files are read, and code is compiled, for the first time: in both arms at once, as nothing is timed.
-    if None in _rounds(turns.arms):
-        return _Pairs([], [])
+    for arm in turns.arms:  # files are read, and code is compiled, for the first time
+        if _round(arm, None) is None:
+            return _Pairs([], [], reason=f"no image of {arm.side.name} counted")
+    hangs_seconds = max(_HANGS_LEAST_SECONDS, _HANGS_FACTOR * (turns.clock() - began))
     rates: dict[str, list[float]] = {arm.side.name: [] for arm in turns.arms}
     base, head = rates.values()
     spent: list[float] = []
@@ -160,9 +221,9 @@ def _pairs(turns: Turns, least_ratio: float) -> _Pairs:
         order = (0, 1) if (first + len(spent)) % 2 == 0 else (1, 0)
         for place in order:
             arm = turns.arms[place]
-            (rate,) = _rounds([arm])
+            rate = _round(arm, hangs_seconds)
             if rate is None:
-                return _Pairs(base, head, planned=planned)
+                return _Pairs(base, head, planned=planned, reason=f"no image of {arm.side.name} counted")
             rates[arm.side.name].append(rate)
         spent.append(turns.clock() - begin)
         left_seconds = turns.deadline_seconds - turns.clock()
@@ -179,26 +240,23 @@ def _pairs(turns: Turns, least_ratio: float) -> _Pairs:
         else:
             turns.tell(f"{len(spent)} pairs")
         if is_last:
-            return _Pairs(base, head, planned=planned)
+            few = len(spent) < FEWEST_PAIRS
+            why = f"there was time for {len(spent)} pairs only" if few else "time was up"
+            return _Pairs(base, head, planned=planned, reason=f"{why}: raise --budget, or free the machine")
 
 
-def _rounds(arms: Sequence[Arm]) -> list[float | None]:
-    """Images per second of a round of each, all at once; None where a loader failed or nothing counted."""
-    for arm in arms:
-        arm.tell(go=True)
-    rates: list[float | None] = []
-    for arm in arms:
-        said = arm.heard()
-        if said["kind"] == "round":
-            rates.append(said["images"] / said["seconds"] if said["images"] else None)
-        else:
-            arm.put_back(said)
-            rates.append(None)
-    return rates
+def _round(arm: Arm, hangs_seconds: float | None) -> float | None:
+    """Images per second of one round; None where the loader failed, or delivered nothing that counts."""
+    arm.tell(go=True)
+    said = arm.heard(hangs_seconds)
+    if said["kind"] != "round":
+        arm.put_back(said)
+        return None
+    return said["images"] / said["seconds"] if said["images"] else None
 
 
 def _told(
-    turns: Turns, ready: list[_Ready], ended: list[_Ended], reason: str | None, pairs: _Pairs
+    turns: Turns, least_ratio: float, ready: list[_Ready], ended: list[_Ended], pairs: _Pairs
 ) -> Results:
     """Both rows, and the decision: what broke comes before what was measured."""
     base, head = ended
@@ -208,28 +266,24 @@ def _told(
         if one.run is not None
         for row in one.run.rows
     ]
-    decision: Decision = pairs.decision
-    if head.outcome == "failed":
+    decision, reason = pairs.decision, pairs.reason
+    if head.broke:
         decision, reason = "failed", f"head failed: {head.reason}"
-    elif base.outcome == "failed":
+    elif base.broke:
         decision, reason = "undecided", f"base failed: {base.reason}"
-    elif reason is None and len(pairs.base) < FEWEST_PAIRS:
-        skipped = next((one for one in ended if one.outcome == "skipped" and one.reason), None)
-        reason = skipped.reason if skipped else f"there was time for {len(pairs.base)} pairs only"
-    elif reason is None and decision == "undecided":
-        reason = "time was up: raise --budget, or free the machine"
-    least_ratio = next((one.min_ratio for one in ready[-1:] if one.min_ratio), turns.least_ratio)
+    elif len(ready) < len(ended):
+        reason = next((one.reason for one in reversed(ended) if one.run is None), reason)
     found = GateDecision(
         turns.test,
         decision,
         least_ratio,
         loader=rows[-1].loader.rpartition(" (")[0] if rows else None,
         phase=ready[-1].phase if ready else None,
-        pairs=min(len(pairs.base), len(pairs.head)),
+        pairs=pairs.count,
         reason=reason,
     )
-    count = found.pairs
-    if count >= 2:
+    if pairs.count >= FEWEST_PAIRS:
+        count = pairs.count
         _, ratio = decide(pairs.base[:count], pairs.head[:count], least_ratio, pairs.planned)
         found = replace(
             found,

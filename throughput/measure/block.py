@@ -44,19 +44,19 @@ def measure_block(block: Block, tell: Tell) -> None:
             factory = load_loader(plan.loader)
         except UnknownNameError as error:
             # It is registered, or the parent would have refused it: its own package is broken.
-            tell(Finished(Row(plan.loader, "skipped", str(error))))
+            tell(Finished(Row(str(plan.loader), "skipped", str(error))))
             return
         reason = _why_not(factory, plan.work)
         if reason is not None:
-            tell(Finished(Row(plan.loader, "skipped", reason)))
+            tell(Finished(Row(str(plan.loader), "skipped", reason)))
             return
         tell(Finished(_Measurement(block, factory, tell).row()))
     except ThroughputError as error:
         bad_input = not isinstance(error, LoaderError)
-        tell(Finished(Row(plan.loader, "failed", str(error), bad_input)))
+        tell(Finished(Row(str(plan.loader), "failed", str(error), bad_input)))
     except Exception as error:  # noqa: BLE001 - a backend may fail in any way, and its row must say so
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        tell(Finished(Row(plan.loader, "failed", cause)))
+        tell(Finished(Row(str(plan.loader), "failed", cause)))
 
 
 def _why_not(factory: LoaderFactory, work: Work) -> str | None:
@@ -129,7 +129,7 @@ class _Measurement:
         labels = Labels(work.source.labels) if self._factory.takes_work else None
         self._ledger = None if self._factory.ceiling else Ledger(expected, labels)
         row = Row(
-            loader=plan.loader,
+            loader=str(plan.loader),
             status="ok",
             decode=self._factory.decode(work, self._options),
             options=asdict(self._options),
@@ -210,7 +210,8 @@ class _Measurement:
                 return step(batch)
 
             one = run_epoch(opened.stream, noted, waiting, budget, self._clock, opened.begin_seconds, samples)
-            self._tell(Measured(name, self._clock() - one.seconds, self._clock()))
+            if counted:
+                self._tell(Measured(name, self._clock() - one.seconds, self._clock()))
             opened.stream.finish()
         return Phase((one,), first_batch_seconds[0])
 

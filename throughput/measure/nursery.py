@@ -38,6 +38,8 @@ _CHECK_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _OWN_PATH = "THROUGHPUT_PYTHONPATH"
 """Carries the user's own PYTHONPATH past the one that the nursery is started with."""
+_TRACERS = ("COV_CORE_", "COVERAGE_PROCESS_")
+"""Variables by which coverage and pytest-cov have new processes trace themselves."""
 _NO_CHILD = -1000
 """Neither a pid nor the status of a process: there was none."""
 
@@ -116,7 +118,8 @@ class Nursery:
                 # A session of its own: Ctrl-C in the terminal reaches us only.
                 start_new_session=True,
                 env={
-                    **os.environ,
+                    # What traces this process must not slow down what is measured.
+                    **{name: value for name, value in os.environ.items() if not name.startswith(_TRACERS)},
                     _OWN_PATH: os.environ.get("PYTHONPATH", ""),
                     "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
                 },

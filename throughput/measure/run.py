@@ -32,6 +32,8 @@ def measure(nursery: Nursery, block: Block, progress: Progress = no_progress) ->
                 case Measured(phase):
                     windows[phase] = event
                 case Finished(Row() as row):
+                    # By its name alone it came back; with it goes what a given one carries.
+                    row = replace(row, loader=block.plan.loader)
                     if telemetry is None or row.status != "ok":
                         return row
                     telemetry.sample()

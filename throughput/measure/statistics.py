@@ -46,7 +46,12 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float], error: float = 
     logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
     centre = statistics.fmean(logs)
     half = student_t(len(logs) - 1, error) * statistics.stdev(logs) / math.sqrt(len(logs))
-    return Ratio(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
+    return Ratio(math.exp(centre), math.exp(centre - half), _exp(centre + half))
+
+
+def _exp(value: float) -> float:
+    """Of a number so large that nothing is known, infinity."""
+    return math.exp(value) if value < 700 else math.inf
 
 
 def student_t(degrees: float, error: float = 0.05) -> float:

@@ -8,8 +8,10 @@ and after each round ``round`` (its rate), answered by ``go``; where the answer 
 
 from __future__ import annotations
 
+import hashlib
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,17 @@ class Arm:
         def go_on(results: Results) -> bool:
             nonlocal passes
             if not results.rows:
+                own = _imported(Path.cwd(), but_not=self._other)
+                strangers = [] if self._other == Path.cwd() else _imported(self._other, but_not=Path.cwd())
                 self._channel.send(
                     kind="ready",
                     test=test,
                     phase=phase,
                     min_ratio=min_ratio,
                     results=results.to_json(),
-                    strangers=_modules_below(self._other),
+                    strangers=[name for name, _ in strangers],
+                    own=[name for name, file in own if not _is_test(file)],
+                    tests=_digest(file for _, file in own if _is_test(file)),
                 )
             else:
                 measured = getattr(results.rows[0], phase)
@@ -110,14 +116,18 @@ def _reason(told: Any) -> str:
         return str(told[2])  # skipped: file, line, reason
     crash = getattr(told, "reprcrash", None)
     lines = str(told or "" if crash is None else crash.message).strip().splitlines()
-    return lines[0] if lines else ""
+    return lines[0].removeprefix("Failed: ") if lines else ""
 
 
 _ARM = pytest.StashKey[Arm]()
 
 
 def join_gate(config: pytest.Config) -> None:
-    """Connect to the gate that started this session."""
+    """Connect to the gate that started this session, which measures whatever else is switched off."""
+    signal.signal(signal.SIGTERM, _interrupt)  # so that what measures for us is ended, and cleans up
+    for name in ("benchmark_skip", "benchmark_disable"):
+        if hasattr(config.option, name):
+            setattr(config.option, name, False)
     channel = connect(config.getoption("throughput_arm"))
     channel.send(kind="hello", protocol=PROTOCOL, folder=str(config.invocation_params.dir))
     answer = channel.receive()
@@ -133,9 +143,38 @@ def arm_of(config: pytest.Config) -> Arm | None:
     return config.stash.get(_ARM, None)
 
 
-def _modules_below(folder: Path) -> list[str]:
-    """Modules of this process that come from ``folder``: none should, if that is the other arm's."""
-    if Path.cwd() == folder:
-        return []
-    loaded = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
-    return sorted(name for name, file in loaded if file and Path(file).is_relative_to(folder))
+def arguments_for_an_arm(config: pytest.Config) -> list[str]:
+    """What switches off that tests run beside each other, again, or for so long only."""
+    off = {"xdist": ["-n0"], "rerunfailures": ["--reruns=0"], "timeout": ["--timeout=0"]}
+    found = [one for name, words in off.items() if config.pluginmanager.hasplugin(name) for one in words]
+    return [*found, "--maxfail=0"]
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _imported(folder: Path, but_not: Path) -> list[tuple[str, Path]]:
+    """Modules of this process whose files lie in ``folder``; a Python that lies there is left out.
+
+    but_not: a folder that may lie within it.
+    """
+    nested = but_not != folder and but_not.is_relative_to(folder)
+    left_out = [Path(sys.prefix), Path(sys.base_prefix), *([but_not] if nested else [])]
+    files = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
+    return sorted(
+        (name, Path(file))
+        for name, file in files
+        if file and Path(file).is_relative_to(folder) and not any(map(Path(file).is_relative_to, left_out))
+    )
+
+
+def _is_test(file: Path) -> bool:
+    return file.name == "conftest.py" or file.name.startswith("test_") or file.stem.endswith("_test")
+
+
+def _digest(files: Iterable[Path]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from throughput.api import bench
+from throughput.errors import OptionError
 from throughput.given_pipeline import name_of
 from throughput.measure.plan import require_phases
 from throughput.pytesting.measuring import How, Measured
@@ -75,6 +76,8 @@ class Benchmark:
         chosen = tuple(self._phases if phases is None else phases)
         require_phases(chosen)
         name = name_of(loader, self._measured.test_modules)
+        if together and name not in together:
+            raise OptionError(f"{name} is not among those that are measured together: {', '.join(together)}")
 
         def measure(how: How) -> Results:
             names = list(together) if together and not how.alone else [name]
@@ -97,7 +100,8 @@ class Benchmark:
 
             if names == [name]:
                 return run()
-            key = (tuple(names), chosen, str(data), repr(options), repr(sorted(settings.items())))
+            own = None if options is None else (name, repr(options))
+            key = (tuple(names), chosen, str(data), own, budget, certified, repr(sorted(settings.items())))
             return _of_loader(self._measured.once_for_all(key, run), name)
 
         return self._measured(measure, chosen[-1])

@@ -37,8 +37,8 @@ class Judged:
     words: str
 
 
-def limits_of(item: pytest.Item) -> Limits:
-    """Those of the test's own mark, else those of the whole session. Raises pytest.UsageError."""
+def limits_of(item: pytest.Item, *, of_mark: bool = False) -> Limits:
+    """Those of the test's own mark, else, unless ``of_mark``, of the session. Raises pytest.UsageError."""
     config = item.config
     mark = item.get_closest_marker("throughput")
     chosen = {} if mark is None else dict(mark.kwargs)
@@ -48,9 +48,10 @@ def limits_of(item: pytest.Item) -> Limits:
             f"{item.nodeid}: the mark throughput takes min_ratio=... and min_images_per_second=..., "
             f"got {', '.join([*map(repr, mark.args if mark else ()), *sorted(unknown)])}"
         )
-    margin = config.getoption("throughput_fail_below")
-    chosen.setdefault("min_ratio", None if margin is None else 1 - margin)
-    chosen.setdefault("min_images_per_second", config.getoption("throughput_min_images_per_second"))
+    if not of_mark:
+        margin = config.getoption("throughput_fail_below")
+        chosen.setdefault("min_ratio", None if margin is None else 1 - margin)
+        chosen.setdefault("min_images_per_second", config.getoption("throughput_min_images_per_second"))
     for name, value in chosen.items():
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0
@@ -64,7 +65,7 @@ def judge_rate(rate: Rate, limit: float) -> Judged:
     told = (
         f"{rate.median:,.0f}{_interval(rate.low, rate.high, ',.0f')} images/s, and {limit:,.0f} is the least"
     )
-    return Judged("min_images_per_second", _outcome(rate.median, rate.low, rate.high, limit), told)
+    return Judged("min_images_per_second", _outcome(rate.low, rate.high, limit), told)
 
 
 def judge_ratio(results: Results, saved: Results | str, phase: PhaseName, limit: float | None) -> Judged:
@@ -89,7 +90,7 @@ def judge_ratio(results: Results, saved: Results | str, phase: PhaseName, limit:
         limit = None
     if limit is None:
         return Judged(name, "not judged", told)
-    return Judged(name, _outcome(change.ratio, change.low, change.high, limit), told)
+    return Judged(name, _outcome(change.low, change.high, limit), told)
 
 
 def saved_run(path: Path | None, test: str) -> Results | str:
@@ -106,9 +107,9 @@ def saved_run(path: Path | None, test: str) -> Results | str:
     return f"{path} does not hold this test" if found is None else found
 
 
-def _outcome(value: float, low: float | None, high: float | None, limit: float) -> Outcome:
+def _outcome(low: float | None, high: float | None, limit: float) -> Outcome:
     if low is None or high is None:
-        low = high = value  # a single pass has no interval: it is taken at its word
+        return "undecided"  # a single pass shows no spread: nobody knows how far it can be trusted
     if high < limit:
         return "missed"
     return "kept" if low >= limit else "undecided"

@@ -110,6 +110,9 @@ def write_records(path: Path, records: list[Record]) -> None:
     from throughput.cache import whole_file
     from throughput.registry import load_report
 
-    runs = [record.results for record in records if record.timed]
+    # Of a test that ran again, the last.
+    runs = [one.results for one in {record.test: record for record in records if record.timed}.values()]
+    if not runs:
+        return  # as where tests are only collected: what an earlier session wrote stays
     with whole_file(path) as file:
         file.write(load_report("json").render(runs).encode())

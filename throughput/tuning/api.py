@@ -22,9 +22,9 @@ from throughput.errors import OptionError
 from throughput.measure.environment import environment, usable_cores
 from throughput.measure.plan import Plan, describe_work
 from throughput.options import build_options
+from throughput.quantities import parse_duration
 from throughput.registry import load_loader
 from throughput.tuning.command import bench_command
-from throughput.tuning.duration import parse_duration
 from throughput.tuning.limits import Limits, limits_here
 from throughput.tuning.run import Task, run_task
 from throughput.tuning.space import build_space, worker_counts

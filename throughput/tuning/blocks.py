@@ -91,7 +91,11 @@ class Blocks:
 
     def last_rate(self, one: Configuration) -> float:
         """Images per second of its last pass; 0 as above."""
-        return 0.0 if one in self._dropped else self._trial(one).rates[-1]
+        return 0.0 if one in self._dropped else self.passes(one)[-1]
+
+    def passes(self, one: Configuration) -> tuple[float, ...]:
+        """Images per second of each of its passes."""
+        return self._trial(one).rates
 
     def ranked(self, some: Iterable[Configuration]) -> list[Configuration]:
         """Those that were measured and are not out of the question, the fastest first."""

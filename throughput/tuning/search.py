@@ -24,7 +24,7 @@ ROUNDS = 3
 _LEAST_ROUNDS = 2
 """Without so many there is no interval: their time is kept back from the rungs before."""
 _BEATEN = 0.75
-"""Of the other's rate: where a finalist is slower than this, further rounds would change nothing."""
+"""Of the fastest's slowest pass: a finalist that never came up to it needs no rounds to be told from it."""
 _FIRST_SHARE = 0.5
 """Of the budget, for the first rung: what lies far from the start is left out first."""
 _LEAST_TRIED = 3
@@ -33,6 +33,8 @@ _BUDGET_SHARE = 1 / 120
 """Of the budget, for one pass of the first rung."""
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.5, 3.0
 """Bounds of a pass; the upper one is as long as those of any measurement."""
+_WORTH_A_TRY = 1.03
+"""Of the fastest's rate: a combination that promises less may owe it to noise."""
 _BATCHES_A_WORKER = 2
 """In the shortest pass, at least: workers may deliver in bursts."""
 
@@ -46,9 +48,9 @@ class Lengths(NamedTuple):
 
 
 def pass_lengths(budget_seconds: float, least_seconds: float = 0.0) -> Lengths:
-    """Each rung's passes are twice as long as those of the rung before. least_seconds: of the first."""
+    """Twice and three times as long as in the first rung, where they take ``least_seconds`` or more."""
     first = max(_SHORTEST_SECONDS, _BUDGET_SHARE * budget_seconds, least_seconds)
-    return Lengths(*(min(_LONGEST_SECONDS, factor * first) for factor in (1, 2, 4)))
+    return Lengths(*(min(_LONGEST_SECONDS, factor * first) for factor in (1, 2, 3)))
 
 
 def search(
@@ -136,7 +138,7 @@ def _combinations(space: Space, blocks: Blocks, fastest: Configuration) -> Itera
 
     untried = [one for one in space.grid if not blocks.has_tried(one)]
     for one in sorted(untried, key=promised, reverse=True):
-        if promised(one) > blocks.rate(fastest):
+        if promised(one) > _WORTH_A_TRY * blocks.rate(fastest):
             yield one
 
 
@@ -146,19 +148,28 @@ def _final(
     """The choice, by as many whole rounds of the finalists as the budget has room for; None if all fail."""
     rates: dict[Configuration, tuple[float, ...]] = dict.fromkeys(finalists, ())
     for _ in range(ROUNDS):
-        if len(rates) == 1 or blocks.room(seconds) < len(rates):
+        if len(rates) == 1 or _is_decided(list(rates), blocks) or blocks.room(seconds) < len(rates):
             break
         if not blocks.run(draw.sample(list(rates), len(rates)), seconds):
             break
         rates = {one: (*found, blocks.last_rate(one)) for one, found in rates.items() if blocks.rate(one)}
-        last = [found[-1] for found in rates.values()]
-        if not last or min(last) < _BEATEN * max(last):
-            break
-    if not rates:
-        return None
+        if not rates:
+            return None
     if len(rates) > 1 and all(rates.values()):
         return choose(rates, blocks.peaks())
-    words = "the fastest in single passes: the budget has no room for rounds of the finalists"
-    if len(rates) == 1:
+    fastest, *others = blocks.ranked(rates)
+    if not others:
         words = "nothing else that was tried could be measured"
-    return Choice(next(iter(rates)), words, {})
+    elif _is_decided([fastest, *others], blocks):
+        share = blocks.rate(others[0]) / blocks.rate(fastest)
+        words = f"without a doubt: the next ({others[0].words}) reaches {share:.2f} of its rate"
+    else:
+        words = "the fastest in single passes: the budget has no room for rounds of the finalists"
+    return Choice(fastest, words, {})
+
+
+def _is_decided(finalists: Sequence[Configuration], blocks: Blocks) -> bool:
+    """Whether the fastest outran the others in every pass so far, so that rounds would change nothing."""
+    fastest, *others = blocks.ranked(finalists)
+    slowest_pass = min(blocks.passes(fastest))
+    return all(max(blocks.passes(one)) < _BEATEN * slowest_pass for one in others)

@@ -70,7 +70,8 @@ class Tuning:
         ``low``, ``high``}, ``passes`` [{``images``, ``seconds``, ``wait_seconds``}], whose lengths grow from
         rung to rung, ``cpu_utilisation``, ``peak_rss_bytes``, and ``dropped``: why it went no further, or
         null. ``grid``, null unless it was measured, has ``configurations``, ``best``, ``regret``
-        {``percent``, ``low``, ``high``}, ``seconds`` and ``search_share``: spent_seconds / seconds.
+        {``percent``, ``low``, ``high``, ``chosen_rates``, ``best_rates``}, ``seconds`` and ``search_share``:
+        spent_seconds / seconds.
         """
         return {
             "schema": SCHEMA,
