@@ -61,19 +61,18 @@ def told_apart(names: Iterable[str]) -> list[str]:
     """The same names, numbered where several objects came by the same."""
     told: list[str] = []
     for name in names:
-        given = isinstance(name, GivenPipeline)
         number, shown = 1, name
-        while given and any(shown == other and not _is_same(shown, other) for other in told):
+        while isinstance(name, GivenPipeline) and any(_is_another(shown, other) for other in told):
             number += 1
             shown = GivenPipeline(f"{name} {number}", name.pickled)
         told.append(shown)
     return told
 
 
-def _is_same(one: str, other: str) -> bool:
-    return (
-        isinstance(one, GivenPipeline) and isinstance(other, GivenPipeline) and one.pickled == other.pickled
-    )
+def _is_another(one: str, other: str) -> bool:
+    """Whether two objects came by the same name."""
+    both = isinstance(one, GivenPipeline) and isinstance(other, GivenPipeline)
+    return one == other and both and one.pickled != other.pickled  # type: ignore[attr-defined] # as both says
 
 
 def _called(loader: Any) -> str:

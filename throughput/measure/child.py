@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
@@ -13,6 +14,8 @@ from throughput.measure.plan import Task
 
 def perform(task: Task, events: Connection) -> NoReturn:
     """Carry out a task, tell of it, and end this process."""
+    # More workers than cores may be just what is to be measured.
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
     task.carry_out(events.send)
     events.close()
     sys.stdout.flush()
