@@ -50,6 +50,8 @@ def work_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Dif
     """
     cold = "cold" in (a.get("cache"), b.get("cache"))
     not_work = [name for name in _NOT_WORK if not (cold and name == "budget")]
+    if a.get("source_fingerprint") is not None and a.get("source_fingerprint") == b.get("source_fingerprint"):
+        not_work.append("source")  # the same files by another path
     yield from differing(a, b, [name for name in _names(a, b) if name not in not_work])
 
 

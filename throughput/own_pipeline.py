@@ -197,7 +197,7 @@ class _OwnPipeline(Loader):
             return  # a whole split that is smaller than a batch
         raise LoaderError(
             f"the pipeline yielded a batch of {count} images, and the work has batches of {wanted}: "
-            f"give --batch {count}, or make batches of {wanted}"
+            f"give --batch {count} (batch_size={count}), or make batches of {wanted}"
         )
 
 

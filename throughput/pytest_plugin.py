@@ -39,9 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tell of the mark, and join pytest-benchmark where it runs."""
     config.addinivalue_line("markers", MARK)
     if config.getoption("throughput_json") is not None:
-        from throughput.pytesting.records import require_folder
+        from throughput.pytesting.options import require_folder
 
         require_folder(config.getoption("throughput_json"))
+    if config.getoption("throughput_compare") is not None:
+        from throughput.pytesting.limits import saved_run
+
+        saved_run(config.getoption("throughput_compare"), test="")  # refused before anything is measured
     # Two ways to define one fixture: what asks for a fixture that does not exist could not be collected.
     name = "with_benchmark" if config.pluginmanager.hasplugin("benchmark") else "without_benchmark"
     config.pluginmanager.import_plugin(f"throughput.pytesting.{name}")
@@ -78,9 +82,21 @@ def train_benchmark(throughput_measured: Measured) -> Benchmark:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """A line for each test that measured something."""
+    from throughput.pytesting.options import beside_others
     from throughput.pytesting.records import records_of
 
     records = records_of(config)
+    untimed = [
+        report
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        if ("throughput.timed", "False") in report.user_properties
+    ]
+    if beside_others(config) and untimed:
+        terminalreporter.section("throughput")
+        terminalreporter.line(
+            f"{len(untimed)} tests ran their loaders, and timed nothing: those beside each other (-n) "
+            "would disturb the measurement; run them with -n0"
+        )
     if records:
         from throughput.pytesting.summary import summary_lines
 

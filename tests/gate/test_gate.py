@@ -181,6 +181,12 @@ def test_what_cannot_be_started(gate, checkout, here, tmp_path) -> None:
     without, _ = gate(base, head, tests=("-p", "no:throughput"))
     assert without.returncode == 2
     assert "does not know throughput's plugin" in without.stderr
+    typo = here("gate", "--base", base, "--head", head, "--buget", "5s")
+    assert typo.returncode == 2
+    assert "--budget" in typo.stderr
+    nowhere, decision = gate(base, head, tests=("--throughput-data=nowhere",))
+    assert nowhere.returncode == 1
+    assert decision["reason"].startswith("both failed, the head so: nowhere")
     broken = checkout("broken", test="import nothing_of_this_name\n")
     said, _ = gate(base, broken)
     assert said.returncode == 2

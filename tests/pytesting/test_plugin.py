@@ -99,6 +99,10 @@ def test_beside_benchmark(benchmark, loader_benchmark):
     pass
 
 
+def test_misspelt_setting(loader_benchmark):
+    loader_benchmark("{FAKE}", batchsize=3)
+
+
 @pytest.mark.throughput(at_least=3)
 def test_misspelt_mark(loader_benchmark):
     pass
@@ -132,6 +136,7 @@ def test_what_tests_measure_and_what_fails_them(project) -> None:
         "test_twice": "failure",
         "test_beside_benchmark": "error",
         "test_misspelt_mark": "error",
+        "test_misspelt_setting": "failure",
     }, session.said
     said = " ".join(session.said.split())
     for words in (
@@ -143,6 +148,7 @@ def test_what_tests_measure_and_what_fails_them(project) -> None:
         "a test measures once",
         "asks for `benchmark` as well",
         "takes min_ratio=... and min_images_per_second=..., got at_least",
+        "unknown settings batchsize; there are batch_size,",
     ):
         assert words in said, words
     benchmark = session.benchmarks()["test_named"]
@@ -164,10 +170,14 @@ def test_what_tests_measure_and_what_fails_them(project) -> None:
 
 
 def test_disabled_it_only_runs(project) -> None:
-    session = project(TWO, "--benchmark-disable", "--throughput-min-images-per-second=1e12")
+    limit = "--throughput-min-images-per-second=1e12"
+    session = project(TWO, "--benchmark-disable", limit)
     assert session.code == 0, session.said
     assert "ran, and was not timed" in session.said
-    assert session.runs() == []
+    assert not (session.folder / "throughput.json").exists()
+    strict = project("", "--benchmark-disable", limit, "--throughput-strict")
+    assert strict.code == 1, strict.said
+    assert "nothing was timed" in strict.said
 
 
 def test_benchmark_only_leaves_the_others_out(project) -> None:
@@ -186,6 +196,7 @@ def test_beside_other_tests_it_says_that_it_is_off(project) -> None:
     session = project(TWO, "-n", "2")
     assert session.outcomes == {"test_plain": "passed", "test_loader": "passed"}, session.said
     assert "tests that run beside each other (-n) are not timed" in session.said
+    assert "1 tests ran their loaders, and timed nothing" in session.said
     assert session.properties("test_loader")["throughput.timed"] == "False"
 
 
@@ -236,6 +247,7 @@ def test_a_test_that_is_slower_than_a_saved_run_fails(project) -> None:
         "--throughput-repeats=x",
         "--throughput-fail-below=5 percent",
         "--throughput-json=nowhere/file",
+        "--throughput-compare=nowhere",
     ],
 )
 def test_options_are_checked_at_once(project, option: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ from throughput.cli.output import require_writable
 from throughput.cli.shared_options import json_option, seed_option
 
 if TYPE_CHECKING:
+    from throughput.contracts import Progress
     from throughput.results import GateDecision
 
 SLOWER = 1
+_LOG_SECONDS = 15.0
 
 
-@click.command(name="gate", context_settings={"ignore_unknown_options": True})
+@click.command(name="gate")
 @click.option(
     "--base",
     required=True,
@@ -112,8 +115,8 @@ def command(
         seconds=seconds,
         seed=seed,
     )
-    with progress_bar() as progress:
-        runs = gate(plan, progress)
+    with progress_bar() as bar:
+        runs = gate(plan, bar if sys.stderr.isatty() else _told_now_and_then())
     for report, path in (("json", json_path), ("markdown", markdown_path)):
         if path is not None:
             with whole_file(path) as file:
@@ -125,3 +128,17 @@ def command(
 def _exit_status(decisions: list[GateDecision], strict: bool) -> int:
     bad = {"slower", "failed", *(["undecided"] if strict else [])}
     return SLOWER if any(one.decision in bad for one in decisions) else 0
+
+
+def _told_now_and_then() -> Progress:
+    """For a log: a line on stderr from time to time, and one for each test that begins."""
+    last = 0.0
+
+    def tell(text: str, done: float, total: float | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LOG_SECONDS:
+            last = time.monotonic()
+            gone = "" if total is None else f" ({done:.0f} of {total:.0f} s)"
+            click.echo(f"throughput: {text}{gone}", err=True)
+
+    return tell

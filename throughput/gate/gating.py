@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from throughput.contracts import Progress, no_progress
@@ -99,7 +102,9 @@ def gate(plan: Gate, progress: Progress = no_progress, clock: Clock = time.monot
                 arm.finish()
     missing = [(test, why_none or "only the head has this test") for test in of_head if test not in of_base]
     missing += [(test, "only the base has this test") for test in of_base if test not in of_head]
-    return (*runs, *(undecided(test, 1 - plan.margin, "undecided", reason) for test, reason in missing))
+    runs += [undecided(test, 1 - plan.margin, "undecided", reason) for test, reason in missing]
+    command, created = shlex.join(sys.argv), datetime.now(UTC).isoformat(timespec="seconds")
+    return tuple(replace(run, command=command, created=created) for run in runs)
 
 
 def _of(test: str, tell: Callable[[str], None]) -> Callable[[str], None]:

@@ -241,7 +241,8 @@ def _pairs(turns: Turns, least_ratio: float) -> _Pairs:
             turns.tell(f"{len(spent)} pairs")
         if is_last:
             few = len(spent) < FEWEST_PAIRS
-            why = f"there was time for {len(spent)} pairs only" if few else "time was up"
+            pairs = f"{len(spent)} pair" + ("s" if len(spent) > 1 else "")
+            why = f"there was time for {pairs} only, {spent[0]:.0f} s each" if few else "time was up"
             return _Pairs(base, head, planned=planned, reason=f"{why}: raise --budget, or free the machine")
 
 
@@ -267,7 +268,9 @@ def _told(
         for row in one.run.rows
     ]
     decision, reason = pairs.decision, pairs.reason
-    if head.broke:
+    if head.broke and base.broke:
+        decision, reason = "failed", f"both failed, the head so: {head.reason}"
+    elif head.broke:
         decision, reason = "failed", f"head failed: {head.reason}"
     elif base.broke:
         decision, reason = "undecided", f"base failed: {base.reason}"
@@ -282,8 +285,10 @@ def _told(
         pairs=pairs.count,
         reason=reason,
     )
-    if pairs.count >= FEWEST_PAIRS:
-        count = pairs.count
+    count = pairs.count
+    if count:
+        found = replace(found, base=statistics.median(pairs.base), head=statistics.median(pairs.head))
+    if count >= FEWEST_PAIRS:
         _, ratio = decide(pairs.base[:count], pairs.head[:count], least_ratio, pairs.planned)
         found = replace(
             found,
@@ -291,8 +296,6 @@ def _told(
             low=ratio.low,
             high=ratio.high,
             confidence=1 - error_at(count, pairs.planned),
-            base=statistics.median(pairs.base),
-            head=statistics.median(pairs.head),
         )
     run = next((one.run for one in reversed(ended) if one.run is not None), None)
     if run is None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
+import pytest
+
 from throughput.api import bench
 from throughput.errors import OptionError
 from throughput.given_pipeline import name_of
@@ -73,6 +75,12 @@ class Benchmark:
         together: the names of several loaders, each of which has a test that differs in nothing else: all are
         measured in interleaved rounds when the first test asks, so that they can be compared.
         """
+        unknown = sorted(set(settings) - set(Settings.__annotations__))
+        if unknown:
+            pytest.fail(
+                f"unknown settings {', '.join(unknown)}; there are {', '.join(Settings.__annotations__)}",
+                pytrace=False,
+            )
         chosen = tuple(self._phases if phases is None else phases)
         require_phases(chosen)
         name = name_of(loader, self._measured.test_modules)

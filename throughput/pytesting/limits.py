@@ -38,25 +38,25 @@ class Judged:
 
 
 def limits_of(item: pytest.Item, *, of_mark: bool = False) -> Limits:
-    """Those of the test's own mark, else, unless ``of_mark``, of the session. Raises pytest.UsageError."""
+    """Those of the test's own mark, else, unless ``of_mark``, of the session. A wrong mark fails the test."""
     config = item.config
     mark = item.get_closest_marker("throughput")
     chosen = {} if mark is None else dict(mark.kwargs)
     unknown = set(chosen) - {"min_ratio", "min_images_per_second"}
     if unknown or (mark is not None and mark.args):
-        raise pytest.UsageError(
-            f"{item.nodeid}: the mark throughput takes min_ratio=... and min_images_per_second=..., "
-            f"got {', '.join([*map(repr, mark.args if mark else ()), *sorted(unknown)])}"
+        pytest.fail(
+            "the mark throughput takes min_ratio=... and min_images_per_second=..., "
+            f"got {', '.join([*map(repr, mark.args if mark else ()), *sorted(unknown)])}",
+            pytrace=False,
         )
     if not of_mark:
         margin = config.getoption("throughput_fail_below")
         chosen.setdefault("min_ratio", None if margin is None else 1 - margin)
         chosen.setdefault("min_images_per_second", config.getoption("throughput_min_images_per_second"))
     for name, value in chosen.items():
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0
-        ):
-            raise pytest.UsageError(f"{item.nodeid}: {name} must be a number above 0, got {value!r}")
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+        if value is not None and not fits:
+            pytest.fail(f"the mark throughput: {name} must be a number above 0, got {value!r}", pytrace=False)
     return Limits(**chosen)
 
 

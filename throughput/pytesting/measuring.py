@@ -53,7 +53,7 @@ class Measured:
         self._tell = tell
         self._timed = timed
         self._limits = limits_of(self._item)
-        self.used = False
+        self.used = self.told = False
 
     @property
     def test_modules(self) -> tuple[ModuleType, ...]:
@@ -77,12 +77,15 @@ class Measured:
             pytest.fail("a test measures once: write another test for another measurement", pytrace=False)
         self.used = True
         arm = arm_of(self._item.config)
+        wrong = None
         try:
             results = measure(self._how(arm, phase))
         except ThroughputError as error:
+            wrong = str(error)
+        if wrong is not None:  # here, so that nothing is told of while it was handled
             if arm is not None:
-                arm.failed(self._item.nodeid, str(error))
-            pytest.fail(str(error), pytrace=False)
+                arm.failed(self._item.nodeid, wrong)
+            pytest.fail(wrong, pytrace=False)
         if arm is not None:
             arm.measured(self._item.nodeid, results)
         if not results.rows and arm is not None:
@@ -94,11 +97,12 @@ class Measured:
             pytest.fail(f"{row.loader} failed: {row.reason}", pytrace=False)
         results = replace(results, work=results.work | {TEST: self._item.nodeid})
         record = Record(self._item.nodeid, results, phase, self._timed)
-        if self._timed and arm is None:
-            record = replace(record, judged=self._judged(record))
+        if arm is None:
+            record = self._with_limits(record)
         records_of(self._item.config).append(record)
         self._item.user_properties += record.properties()
         self._tell(record)
+        self.told = True
         self._require(record)
         if arm is not None:
             # One phase was measured, and no accuracy: what the test asserts next may ask for more.
@@ -138,8 +142,18 @@ class Measured:
         repeats = _UNTIL_TOLD if gated else option("throughput_repeats") or repeats or Budget.repeats
         return Budget(seconds=Budget.seconds if seconds is None else seconds, steps=steps, repeats=repeats)
 
+    def _with_limits(self, record: Record) -> Record:
+        """With what became of the limits, in the row's warnings too: they go into every report."""
+        judged = self._judged(record)
+        missed = tuple(f"{one.limit} {one.outcome}: {one.words}" for one in judged if one.outcome != "kept")
+        row = replace(record.row, warnings=(*record.row.warnings, *missed))
+        return replace(record, judged=judged, results=replace(record.results, rows=(row,)))
+
     def _judged(self, record: Record) -> tuple[Judged, ...]:
         limits, found = self._limits, []
+        if not self._timed:
+            names = [name for name, value in vars(limits).items() if value is not None]
+            return tuple(Judged(name, "not judged", "nothing was timed") for name in names)
         if limits.min_images_per_second is not None:
             found.append(judge_rate(record.measured.images_per_second, limits.min_images_per_second))
         path = self._item.config.getoption("throughput_compare")

@@ -87,6 +87,16 @@ def beside_others(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput") or bool(config.getoption("numprocesses", None))
 
 
+def require_folder(path: Path) -> None:
+    """Raise pytest.UsageError, before anything is measured, where the file could not be written."""
+    from throughput.cli.output import require_writable
+
+    try:
+        require_writable(path, "--throughput-json")
+    except OptionError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def is_timed(config: pytest.Config, *, enabled: bool) -> bool:
     """Whether tests measure, and not only run. enabled: as far as pytest-benchmark says."""
     # A gate asks for nothing else, whatever the project's ini file switches off.

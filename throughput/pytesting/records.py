@@ -94,17 +94,6 @@ def records_of(config: pytest.Config) -> list[Record]:
     return config.stash.setdefault(_RECORDS, [])
 
 
-def require_folder(path: Path) -> None:
-    """Raise pytest.UsageError, before anything is measured, where the file could not be written."""
-    from throughput.cli.output import require_writable
-    from throughput.errors import OptionError
-
-    try:
-        require_writable(path, "--throughput-json")
-    except OptionError as error:
-        raise pytest.UsageError(str(error)) from error
-
-
 def write_records(path: Path, records: list[Record]) -> None:
     """The results of all tests that were timed, one run each, as ``throughput report`` reads them."""
     from throughput.cache import whole_file

@@ -67,5 +67,5 @@ def throughput_measured(
 
     measured = Measured(request, tell, timed=is_timed(request.config, enabled=benchmark.enabled))
     yield measured
-    if not measured.used:
-        benchmark.skipped = True  # nothing was measured, and pytest-benchmark need not complain
+    if measured.used and not measured.told:
+        benchmark.skipped = True  # it failed before anything was timed: pytest-benchmark need not complain

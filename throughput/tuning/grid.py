@@ -99,5 +99,5 @@ def _regret(
                 return None
             rates[one].append(outcome.measured.images / outcome.measured.seconds)
     ratio = paired_ratio(rates[chosen], rates[best])
-    percents = (100 * (1 - value) for value in (ratio.value, ratio.high, ratio.low))
-    return Regret(*percents, tuple(rates[chosen]), tuple(rates[best]))
+    percent, low, high = (100 * (1 - value) for value in (ratio.value, ratio.high, ratio.low))
+    return Regret(percent, low, high, tuple(rates[chosen]), tuple(rates[best]))

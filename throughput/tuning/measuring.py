@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from throughput.contracts import Progress
 from throughput.measure.budget import Budget
@@ -20,21 +18,8 @@ from throughput.tuning.configuration import Configuration
 from throughput.tuning.limits import Limits
 from throughput.tuning.trial import Outcome
 
-if TYPE_CHECKING:
-    from throughput.measure.events import Tell
-
 _EPOCHS = 10_000
 """More than a block can touch: each block reads another stretch of the data than the one before."""
-
-
-@dataclass(frozen=True)
-class Try(Block):
-    """A block of which more workers than cores are asked on purpose."""
-
-    def carry_out(self, tell: Tell) -> None:
-        """Measure, without torch's advice on the number of workers."""
-        warnings.filterwarnings("ignore", message="This DataLoader will create")
-        super().carry_out(tell)
 
 
 def run_block(
@@ -47,7 +32,7 @@ def run_block(
 ) -> Row:
     """One block of the plan, run as the configuration says; nothing is judged, and no training is kept."""
     with tempfile.TemporaryDirectory(prefix="tp-") as scratch:
-        block = Try(
+        block = Block(
             replace(configuration.applied(plan), budget=budget),
             number=0,
             first_epoch=number * _EPOCHS,
