@@ -86,6 +86,7 @@ def test_a_document_does_what_it_says(name, surroundings, script, tmp_path):
     environment = {
         **surroundings,
         "THROUGHPUT_CACHE": str(tmp_path / "cache"),
+        "TMPDIR": str(tmp_path),
         "PATH": f"{Path(script).parent}:{surroundings['PATH']}",
     }
     folder = tmp_path / "work"

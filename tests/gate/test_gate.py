@@ -27,7 +27,9 @@ def test_four(loader_benchmark):
 
 
 @pytest.fixture
-def gate(throughput: Callable[..., Said], images: Path, tmp_path: Path) -> Callable[..., tuple[Said, Any]]:
+def gate(
+    throughput: Callable[..., Said], surroundings: dict[str, str], images: Path, tmp_path: Path
+) -> Callable[..., tuple[Said, Any]]:
     """Run a gate; what it said, and the decision that it wrote (None where there is none)."""
 
     def run(base: Path, head: Path, *options: object, tests: tuple[object, ...] = ()) -> tuple[Said, Any]:
@@ -36,6 +38,7 @@ def gate(throughput: Callable[..., Said], images: Path, tmp_path: Path) -> Calla
             "gate", "--base", base, "--head", head, "--seconds=0.1", "--budget=60s", "--json", written,
             *options,
             "--", f"--throughput-data={images}", "--throughput-workers=1", *tests,
+            env=surroundings | {"TMPDIR": str(tmp_path)},
         )  # fmt: skip
         if not written.exists():
             return said, None

@@ -68,6 +68,7 @@ def project(tmp_path: Path, images: Path, surroundings: dict[str, str]) -> Calla
         ]  # fmt: skip
         # Of this session's own pytest nothing is to be inherited.
         environment = {key: value for key, value in surroundings.items() if not key.startswith("PYTEST_")}
+        environment["TMPDIR"] = str(tmp_path)  # where a session leaves the folders of its tests
         ran = subprocess.run(
             command,
             cwd=tmp_path,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from throughput.errors import OptionError, ThroughputError
-from throughput.gate.channel import PROTOCOL, Channel, listen
+from throughput.gate.channel import PROTOCOL, Channel, pair
 
 _START_SECONDS = 120.0
 """From starting Python to the plugin's first word; more than any import takes."""
@@ -21,7 +21,6 @@ _SILENCE_SECONDS = 900.0
 """More than preparing and certifying a loader, or one round of it, takes."""
 _END_SECONDS = 30.0
 _GRACE_SECONDS = 3.0
-_POLL_SECONDS = 0.05
 _LAST_LINES = 15
 
 
@@ -112,28 +111,25 @@ def running(side: Side, other: Side, pytest_arguments: Sequence[str], scratch: P
 
     scratch: a folder of this user's own. Raises ArmError.
     """
-    address, log = scratch / f"{side.name}.socket", scratch / f"{side.name}.log"
+    log = scratch / f"{side.name}.log"
+    channel, theirs = pair()
     command = [
         side.python, "-m", "pytest", *pytest_arguments, "-o", f"cache_dir={scratch / side.name}",
         # Names of tests are relative to it; those of both sides are to be the same.
-        f"--rootdir={side.folder.resolve()}", "--throughput-arm", str(address),
+        f"--rootdir={side.folder.resolve()}", "--throughput-arm", str(theirs.fileno()),
     ]  # fmt: skip
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(listen(address))
-        output = stack.enter_context(log.open("wb"))
-        process = stack.enter_context(_started(command, side, output))
-        listening.settimeout(_POLL_SECONDS)
-        deadline = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                channel = Channel(listening.accept()[0])
-                break
-            except TimeoutError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise _did_not_start(side, process.poll(), log) from None
         stack.callback(channel.close)
+        output = stack.enter_context(log.open("wb"))
+        with theirs:  # from then on only the session holds it: its end is the end of the conversation
+            process = stack.enter_context(_started(command, side, output, theirs))
         arm = Arm(side, process, channel, log)
-        hello = arm.heard()
+        try:
+            hello = channel.receive(_START_SECONDS)
+        except TimeoutError:
+            hello = None
+        if hello is None:
+            raise _did_not_start(arm)
         if hello.get("protocol") != PROTOCOL:
             raise ArmError(
                 f"--{side.name} {side.folder} has a version of throughput that speaks another protocol: "
@@ -145,7 +141,9 @@ def running(side: Side, other: Side, pytest_arguments: Sequence[str], scratch: P
 
 
 @contextlib.contextmanager
-def _started(command: Sequence[str], side: Side, output: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    command: Sequence[str], side: Side, output: IO[bytes], inherited: socket.socket
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a group of its own."""
     try:
         process = subprocess.Popen(
@@ -156,6 +154,7 @@ def _started(command: Sequence[str], side: Side, output: IO[bytes]) -> Iterator[
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=(inherited.fileno(),),
         )
     except OSError as error:
         raise OptionError(
@@ -182,14 +181,18 @@ def _environment(side: Side) -> Mapping[str, str]:
     return inherited | {"PYTHONPATH": os.pathsep.join(path)}
 
 
-def _did_not_start(side: Side, status: int | None, log: Path) -> ArmError:
-    said = _last_words(log)
+def _did_not_start(arm: Arm) -> ArmError:
+    side, said = arm.side, _last_words(arm.log)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        arm.process.wait(_GRACE_SECONDS)
+        said = _last_words(arm.log)
     if "--throughput-arm" in said:
         return ArmError(
             f"the pytest of --{side.name} {side.folder} ({side.python}) does not know throughput's plugin, "
             "or one that is too old for a gate: install throughput there",
             side,
         )
+    status = arm.process.poll()
     return ArmError(
         f"the tests of --{side.name} {side.folder} could not be started (pytest's status {status}): {said}",
         side,

@@ -1,4 +1,4 @@
-"""Messages between the gate and its two test sessions: JSON objects, a line each, over a Unix socket.
+"""Messages between the gate and its two test sessions: JSON objects, a line each, over a pair of sockets.
 
 Base and head may run in different Pythons with different versions of this package: what they say to each
 other is text, and begins with ``PROTOCOL``.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import socket
-from pathlib import Path
 from typing import Any
 
 PROTOCOL = 1
@@ -46,16 +45,15 @@ class Channel:
         self._socket.close()
 
 
-def listen(address: Path) -> socket.socket:
-    """A socket that test sessions connect to, open to this user only, as its folder is."""
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(address))
-    listening.listen(2)
-    return listening
+def pair() -> tuple[Channel, socket.socket]:
+    """The gate's end, and the other, to be inherited by a test session: nobody else can reach either."""
+    ours, theirs = socket.socketpair()
+    theirs.set_inheritable(True)
+    return Channel(ours), theirs
 
 
-def connect(address: str) -> Channel:
-    """The arm's end."""
-    connected = socket.socket(socket.AF_UNIX)
-    connected.connect(address)
+def inherited(descriptor: int) -> Channel:
+    """The arm's end. What the arm starts does not inherit it. Raises OSError where it is no socket."""
+    connected = socket.socket(fileno=descriptor)
+    connected.set_inheritable(False)
     return Channel(connected)

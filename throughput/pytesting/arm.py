@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from throughput.gate.channel import PROTOCOL, Channel, connect
+from throughput.gate.channel import PROTOCOL, Channel, inherited
 from throughput.results import PhaseName, Results
 
 MEASURED = "throughput_measured"
@@ -128,7 +128,7 @@ def join_gate(config: pytest.Config) -> None:
     for name in ("benchmark_skip", "benchmark_disable"):
         if hasattr(config.option, name):
             setattr(config.option, name, False)
-    channel = connect(config.getoption("throughput_arm"))
+    channel = inherited(int(config.getoption("throughput_arm")))
     channel.send(kind="hello", protocol=PROTOCOL, folder=str(config.invocation_params.dir))
     answer = channel.receive()
     if answer is None:

@@ -78,8 +78,8 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--throughput-json", type=Path, metavar="FILE", help="Write what all tests measured as JSON."
     )
-    # A test session that `throughput gate` started is told its address in this way.
-    group.addoption("--throughput-arm", metavar="ADDRESS", help=argparse.SUPPRESS)
+    # A test session that `throughput gate` started is told the socket that it has inherited in this way.
+    group.addoption("--throughput-arm", metavar="FD", help=argparse.SUPPRESS)
 
 
 def beside_others(config: pytest.Config) -> bool:
