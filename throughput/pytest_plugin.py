@@ -82,8 +82,8 @@ def train_benchmark(throughput_measured: Measured) -> Benchmark:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """A line for each test that measured something."""
+    from throughput.pytesting.kept import records_of
     from throughput.pytesting.options import beside_others
-    from throughput.pytesting.records import records_of
 
     records = records_of(config)
     untimed = [
@@ -107,8 +107,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write what was measured, if asked for."""
-    path = session.config.getoption("throughput_json")
-    if path is not None and not hasattr(session.config, "workerinput"):
-        from throughput.pytesting.records import records_of, write_records
+    from throughput.pytesting.kept import records_of
 
-        write_records(path, records_of(session.config))
+    path, records = session.config.getoption("throughput_json"), records_of(session.config)
+    if path is not None and records and not hasattr(session.config, "workerinput"):
+        from throughput.pytesting.records import write_records
+
+        write_records(path, records)

@@ -216,13 +216,19 @@ def test_mine(loader_benchmark):
 
 def test_pytest_stays_light_until_it_is_used(project) -> None:
     code = """
+import atexit
 import sys
 
+HEAVY = {"torch", "numpy", "rich", "cloudpickle", "throughput.api"}
+atexit.register(lambda: print("heavy at the end:", sorted(HEAVY & set(sys.modules))))
+
+
 def test_light():
-    heavy = {"torch", "numpy", "rich", "cloudpickle", "throughput.api"}
-    assert not heavy & set(sys.modules)
+    assert not HEAVY & set(sys.modules)
 """
-    assert project(code, "-p", "no:benchmark").code == 0
+    session = project(code, "-p", "no:benchmark")
+    assert session.code == 0, session.said
+    assert "heavy at the end: []" in session.said
 
 
 def test_a_test_that_is_slower_than_a_saved_run_fails(project) -> None:

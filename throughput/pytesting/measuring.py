@@ -13,8 +13,9 @@ from throughput.errors import ThroughputError
 from throughput.measure.budget import Budget
 from throughput.measure.nursery import Nursery
 from throughput.pytesting.arm import Arm, arm_of
+from throughput.pytesting.kept import records_of
 from throughput.pytesting.limits import Judged, judge_rate, judge_ratio, limits_of, saved_run
-from throughput.pytesting.records import TEST, Record, records_of
+from throughput.pytesting.records import TEST, Record
 from throughput.results import PhaseName, Results, Row
 
 _UNTIL_TOLD = 100_000

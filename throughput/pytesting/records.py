@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from throughput.pytesting.limits import Judged
 from throughput.results import Phase, PhaseName, Results, Row
 
@@ -84,14 +82,6 @@ class Record:
         }
         found |= {f"limit_{one.limit}": one.words for one in self.judged}
         return [(f"throughput.{name}", str(value)) for name, value in found.items() if value is not None]
-
-
-_RECORDS = pytest.StashKey[list[Record]]()
-
-
-def records_of(config: pytest.Config) -> list[Record]:
-    """Those of this session so far, in order; add to it."""
-    return config.stash.setdefault(_RECORDS, [])
 
 
 def write_records(path: Path, records: list[Record]) -> None:
