@@ -28,7 +28,11 @@ def test_four(loader_benchmark):
 
 @pytest.fixture
 def gate(
-    throughput: Callable[..., Said], surroundings: dict[str, str], images: Path, tmp_path: Path
+    throughput: Callable[..., Said],
+    surroundings: dict[str, str],
+    images: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., tuple[Said, Any]]:
     """Run a gate; what it said, and the decision that it wrote (None where there is none)."""
 
@@ -38,7 +42,7 @@ def gate(
             "gate", "--base", base, "--head", head, "--seconds=0.1", "--budget=60s", "--json", written,
             *options,
             "--", f"--throughput-data={images}", "--throughput-workers=1", *tests,
-            env=surroundings | {"TMPDIR": str(tmp_path)},
+            env=surroundings | {"TMPDIR": str(tmp_path_factory.mktemp("inner"))},
         )  # fmt: skip
         if not written.exists():
             return said, None

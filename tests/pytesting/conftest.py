@@ -55,7 +55,9 @@ def _outcome(case: ElementTree.Element) -> str:
 
 
 @pytest.fixture
-def project(tmp_path: Path, images: Path, surroundings: dict[str, str]) -> Callable[..., Session]:
+def project(
+    tmp_path: Path, images: Path, surroundings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Session]:
     """Write a test file, run it, and return what came of it."""
 
     def run(code: str, *arguments: str, name: str = "test_theirs.py") -> Session:
@@ -68,7 +70,8 @@ def project(tmp_path: Path, images: Path, surroundings: dict[str, str]) -> Calla
         ]  # fmt: skip
         # Of this session's own pytest nothing is to be inherited.
         environment = {key: value for key, value in surroundings.items() if not key.startswith("PYTEST_")}
-        environment["TMPDIR"] = str(tmp_path)  # where a session leaves the folders of its tests
+        # Where a session leaves the folders of its tests; short, as names of sockets are limited.
+        environment["TMPDIR"] = str(tmp_path_factory.mktemp("inner"))
         ran = subprocess.run(
             command,
             cwd=tmp_path,
