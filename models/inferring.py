@@ -147,15 +147,14 @@ def infer(
             judged = judge(replace(blank, rows=tuple(told), work=work), possible)
             return replace(judged, work=blank.work)
 
-        results = results_of(
-            measure_rounds(
-                plans,
-                running,
-                progress,
-                lambda rows: on_results(results_of(rows)),
-                go_on=lambda rows: go_on(results_of(rows)),
-            )
-        )
+        results = blank
+
+        def on_block(rows: tuple[Row | None, ...]) -> None:
+            nonlocal results
+            results = results_of(rows)
+            on_results(results)
+
+        measure_rounds(plans, running, progress, on_block, go_on=lambda _: go_on(results))
     on_results(results)
     return results
 

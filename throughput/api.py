@@ -250,8 +250,6 @@ def bench(
 
         certificates = [certificate_of(plan) for plan in plans]
 
-        rows: tuple[Row | None, ...] = (None,) * len(plans)
-
         def results_of(rows: Sequence[Row | None]) -> Results:
             judged = [
                 replace(row, certificate=certificate)
@@ -260,13 +258,14 @@ def bench(
             ]
             return judge(replace(blank, rows=tuple(judged)), possible, project_images)
 
-        def on_block(found: tuple[Row | None, ...]) -> None:
-            nonlocal rows
-            rows = found
-            on_results(results_of(rows))
+        results = blank
 
-        measure_rounds(plans, running, progress, on_block, go_on=lambda rows: go_on(results_of(rows)))
-        results = results_of(rows)
+        def on_block(rows: tuple[Row | None, ...]) -> None:
+            nonlocal results
+            results = results_of(rows)
+            on_results(results)
+
+        measure_rounds(plans, running, progress, on_block, go_on=lambda _: go_on(results))
         if check_prediction:
             results = check_first_suggestion(results, plans, running, certificate_of, progress)
     on_results(results)

@@ -45,6 +45,7 @@ def measure_rounds(
     False ends the measurement there.
     """
     blocks: list[list[Row]] = [[] for _ in plans]
+    rows: tuple[Row | None, ...] = (None,) * len(plans)
     remaining = _Remaining(plans, clock)
     rounds = max(plan.budget.repeats for plan in plans)
     with tempfile.TemporaryDirectory(prefix="tp-") as scratch:
@@ -53,7 +54,7 @@ def measure_rounds(
             if any(block.status != "ok" for block in blocks[place]):
                 remaining.drop(place)
                 continue
-            if not go_on(tuple(map(_merged, blocks))):
+            if not go_on(rows):
                 break
             block = Block(
                 plan,
@@ -67,12 +68,9 @@ def measure_rounds(
                 tell = remaining.telling(progress, heading)
                 tell("starting", 0, None)
                 blocks[place].append(measure(nursery, block, tell))
-            on_block(tuple(map(_merged, blocks)))
-    return tuple(row for row in map(_merged, blocks) if row is not None)
-
-
-def _merged(blocks: Sequence[Row]) -> Row | None:
-    return merge(blocks) if blocks else None
+            rows = tuple(merge(some) if some else None for some in blocks)
+            on_block(rows)
+    return tuple(row for row in rows if row is not None)
 
 
 def _turns(plans: Sequence[Plan], rounds: int) -> Iterator[tuple[int, int]]:

@@ -2,8 +2,9 @@
 
 What is said, in order: ``hello``; ``collected`` (the tests that measure something), answered by ``run``
 (those that both arms have); then for each test ``ready`` (what it is about to measure), answered by ``go``,
-and after each round ``round`` (its rate), answered by ``go``; where the answer is no, ``done``. See
-``throughput.gate``.
+and after each round ``round`` (its images and seconds), answered by ``go``; where the answer is no, or a
+loader failed, ``done`` with all that was measured, or ``broken`` where nothing could be; and ``ended`` for
+each test. See ``throughput.gate``.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def join_gate(config: pytest.Config) -> None:
         if hasattr(config.option, name):
             setattr(config.option, name, False)
     channel = inherited(int(config.getoption("throughput_arm")))
-    channel.send(kind="hello", protocol=PROTOCOL, folder=str(config.invocation_params.dir))
+    channel.send(kind="hello", protocol=PROTOCOL)
     answer = channel.receive()
     if answer is None:
         pytest.exit("the gate is gone", returncode=3)

@@ -12,7 +12,7 @@ from throughput.quantities import parse_share
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """``--throughput-...``; those of a test's own call come first."""
+    """``--throughput-...``: some hold where a test does not say, others anyhow, as their help tells."""
     group = parser.getgroup("throughput", "throughput: image loaders, measured")
     group.addoption(
         "--throughput-data",
