@@ -5,6 +5,10 @@
 For each loader: a search, then every combination in interleaved rounds at the length of a normal measurement.
 Nothing else should run on the machine meanwhile. Exits with 1 where a choice is more than 10 % slower than
 the best, or a search took more than a quarter of its grid's time.
+
+How far behind is told twice. What the bar is held against are further rounds of the chosen and the best next
+to each other: the highest of many medians owes something to chance, so that even the best, measured again,
+would be behind itself. The grid's own medians stand beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ def show(tuning: Tuning) -> bool:
     """Print a loader's line; whether it meets the bar."""
     grid = tuning.grid
     if grid is None or grid.regret is None or tuning.chosen is None:
-        print(f"| {tuning.loader} | the chosen configuration failed in the grid | | | | | MISSED |")
+        print(f"| {tuning.loader} | the chosen configuration failed in the grid | | | | | | MISSED |")
         return False
     regret, share = grid.regret, tuning.spent_seconds / grid.seconds
     met = regret.percent <= MOST_REGRET_PERCENT and share <= MOST_SHARE
@@ -34,8 +38,10 @@ def show(tuning: Tuning) -> bool:
     chosen, best = (f"{one.words}: {rates[one]:,.0f}" for one in (tuning.chosen, grid.best))
     interval = "" if regret.low is None else f" [{regret.low:.1f}, {regret.high:.1f}]"
     times = f"{tuning.spent_seconds:.0f} s | {grid.seconds:.0f} s for {len(grid.trials)} | {share:.2f}"
+    own = 100 * (1 - rates[tuning.chosen] / rates[grid.best])
     verdict = "met" if met else "MISSED"
-    print(f"| {tuning.loader} | {chosen} | {best} | {regret.percent:.1f} %{interval} | {times} | {verdict} |")
+    behind = f"{regret.percent:.1f} %{interval} | {own:.1f} %"
+    print(f"| {tuning.loader} | {chosen} | {best} | {behind} | {times} | {verdict} |")
     for warning in tuning.warnings:
         print(f"{tuning.loader}: {warning}", file=sys.stderr)
     return met
@@ -67,8 +73,8 @@ def main() -> None:
         if arguments.json is not None:
             (arguments.json / f"{loader}.json").write_text(json.dumps(tuning.to_json(), indent=2))
     print(
-        "| loader | chosen: images/s | best of the grid: images/s | regret | search | grid | share | bar |\n"
-        "|---|---|---|---|---|---|---|---|"
+        "| loader | chosen: images/s | best of the grid: images/s | behind, measured again | "
+        "behind, by the grid's medians | search | grid | share | bar |\n|---|---|---|---|---|---|---|---|---|"
     )
     met = [show(tuning) for tuning in found]
     sys.exit(not all(met))
