@@ -44,8 +44,10 @@ from throughput.measure.plan import PHASES, CacheMode, Certification, Plan, desc
 from throughput.measure.prediction import check_first_suggestion
 from throughput.measure.rounds import measure_rounds
 from throughput.measure.run import certify as run_certification
+from throughput.measure.run import measure
 from throughput.measure.suggestions import Possible
 from throughput.options import build_options
+from throughput.ranks.company import ALONE, Company
 from throughput.registry import load_loader, loader_names, missing_requirements, require_usable
 from throughput.results import Certificate, Results, Row
 
@@ -170,6 +172,7 @@ def bench(
     on_results: Callable[[Results], None] = lambda _: None,
     go_on: Callable[[Results], bool] = lambda _: True,
     nursery: Nursery | None = None,
+    company: Company = ALONE,
 ) -> Results:
     """Certify and measure loaders, and return what the command prints.
 
@@ -177,7 +180,8 @@ def bench(
     model's own by default. ``options`` holds each loader's own by loader name. ``certified`` False leaves the
     certificates out, and the rows say so. ``on_results`` is told the results so far after each block;
     ``go_on`` before each, and where it answers False that was all. ``nursery`` is one that goes on to the
-    next measurement, which saves the seconds that a new one takes to start. What
+    next measurement, which saves the seconds that a new one takes to start. ``company`` are the ranks that
+    measure together (``throughput.ranks.company.in_company``); each gets the results of all. What
     tells of the data, its augmentation and its scale is as for ``open_loader``. Raises a ThroughputError
     where nothing can be started; a loader that cannot run here, or fails, is a row that says why.
     """
@@ -196,13 +200,18 @@ def bench(
     require_count("project_images (--project-images)", project_images)
     if check_prediction and set(phases) != set(PHASES):
         raise OptionError(f"--check-prediction needs all of --phases {','.join(PHASES)}")
-    source = choose_source(
-        data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
-    )
+    if company.size > 1:
+        require_one_process(check_prediction=check_prediction, cache=cache)
+    with company.first_on_each_machine():
+        source = choose_source(
+            data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
+        )
     work = choose_work(
         source,
         batch_size=batch_size,
         image_size=chosen_size,
+        rank=company.rank,
+        world_size=company.size,
         workers=workers,
         precision=precision,
         device=device,
@@ -237,6 +246,16 @@ def bench(
         work=describe_work(plans[0]),
         rows=(),
     )
+    cores = None
+    measure_block = measure
+    if company.size > 1:
+        from throughput.ranks.measuring import measuring_in
+        from throughput.ranks.sameness import require_same_work
+
+        require_same_work(company, blank.work)
+        blank = replace(blank, environment=blank.environment | {"cores_usable": company.machine_cores})
+        cores = sum(seat.share for seat in company.seats)
+        measure_block = measuring_in(company)
     possible = Possible(
         choose_dtype("auto", torch.device(work.device)), _decoding_on_the_gpu(work), _can_compile(work.device)
     )
@@ -246,7 +265,7 @@ def bench(
             if not certified:
                 return UNCERTIFIED
             task = Certification(plan.loader, plan.options, plan.work, data is not None, recertify)
-            return _certificate(running, task, progress)
+            return company.everyone(_certificate(running, task, progress) if company.rank == 0 else None)[0]
 
         certificates = [certificate_of(plan) for plan in plans]
 
@@ -256,7 +275,7 @@ def bench(
                 for row, certificate in zip(rows, certificates, strict=True)
                 if row is not None
             ]
-            return judge(replace(blank, rows=tuple(judged)), possible, project_images)
+            return judge(replace(blank, rows=tuple(judged)), possible, project_images, cores)
 
         results = blank
 
@@ -265,7 +284,9 @@ def bench(
             results = results_of(rows)
             on_results(results)
 
-        measure_rounds(plans, running, progress, on_block, go_on=lambda _: go_on(results))
+        measure_rounds(
+            plans, running, progress, on_block, go_on=lambda _: go_on(results), measure_block=measure_block
+        )
         if check_prediction:
             results = check_first_suggestion(results, plans, running, certificate_of, progress)
     on_results(results)

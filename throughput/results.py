@@ -25,7 +25,7 @@ from throughput.judgement import (
     Suggestion,
     Verdict,
 )
-from throughput.measured import EpochCount, LedgerCount, Pass, Phase, PhaseName, Rate
+from throughput.measured import EpochCount, LedgerCount, Pass, Phase, PhaseName, RankShare, Rate
 from throughput.timeline import Timeline, Usage, Window
 from throughput.trained import EpochRecord, Evaluation, TrainingRun
 
@@ -47,6 +47,7 @@ __all__ = [
     "PhaseName",
     "Preparation",
     "Projection",
+    "RankShare",
     "Rate",
     "Results",
     "Row",
@@ -137,6 +138,9 @@ class Row:
     parity: Parity | None = None
     """Of these answers with the same model's in torch, for the same images through the same loader."""
     timeline: Timeline | None = None
+    ranks: tuple[RankShare, ...] = ()
+    """Each of several processes, in their order; empty where it was one. What is told of batches is then of
+    the slowest, and images are those of all."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -226,6 +230,7 @@ def _row(row: Row) -> dict[str, Any]:
         "latency_ms": None if row.model is None else row.model.latency_ms,
         "parity": None if row.parity is None else row.parity.to_json(),
         "timeline": None if row.timeline is None else asdict(row.timeline),
+        "ranks": [asdict(one) for one in row.ranks],
         "warnings": list(row.warnings),
     }
 

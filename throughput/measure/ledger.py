@@ -20,10 +20,19 @@ class Ledger:
 
     expected_ids: what each epoch must deliver, (M,) int64. None for a pipeline that numbers its samples in
     a way of its own: then any id belongs, and only those that come again within an epoch are found.
-    labels: counts those that are not their ids' own; None where nobody knows these.
+    labels: counts those that are not their ids' own; None where nobody knows these. keeps_seen: for
+    ``take_seen``.
     """
 
-    def __init__(self, expected_ids: NDArray[np.int64] | None, labels: Labels | None = None) -> None:
+    def __init__(
+        self,
+        expected_ids: NDArray[np.int64] | None,
+        labels: Labels | None = None,
+        *,
+        keeps_seen: bool = False,
+    ) -> None:
+        self._keeps_seen = keeps_seen
+        self._seen: list[NDArray[np.int64]] = []
         self._labels = labels
         self._members: _Split | _OwnIds = _OwnIds() if expected_ids is None else _Split(expected_ids)
         self._finished: list[EpochCount] = []
@@ -86,10 +95,17 @@ class Ledger:
         mislabelled = 0 if self._labels is None else self._labels.wrong()
         return LedgerCount(tuple(self._finished), mislabelled)
 
+    def take_seen(self) -> list[NDArray[np.int64]]:
+        """The distinct ids that came in each counted epoch, (M,), since this was last called."""
+        seen, self._seen = self._seen, []
+        return seen
+
     def _close(self, *, complete: bool) -> None:
         if self._epoch is None:
             return
         if self.known:
+            if self._keeps_seen:
+                self._seen.append(self._members.seen())
             expected = self._members.count
             self._finished.append(
                 EpochCount(
@@ -129,6 +145,10 @@ class _Split:
         self._seen[distinct] = True
         return fresh
 
+    def seen(self) -> NDArray[np.int64]:
+        """Which came, (M,)."""
+        return np.flatnonzero(self._seen)
+
 
 class _OwnIds:
     """Any ids, however large, and which came."""
@@ -145,3 +165,6 @@ class _OwnIds:
         before = len(self._seen)
         self._seen.update(distinct.tolist())
         return len(self._seen) - before
+
+    def seen(self) -> NDArray[np.int64]:
+        return np.fromiter(self._seen, np.int64, len(self._seen))

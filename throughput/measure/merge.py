@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from throughput.measure.disturbance import unsteady
+from throughput.ranks.merging import merge_shares
 from throughput.results import CacheEvidence, LedgerCount, Phase, Row, Timeline
 
 SUSPECT_EXCESS = 0.05
@@ -41,6 +42,7 @@ def merge(blocks: Sequence[Row]) -> Row:
         energy_joules=_each(sum, (block.energy_joules for block in blocks)),
         ledger=_ledger(blocks),
         timeline=_timeline(blocks),
+        ranks=merge_shares([block.ranks for block in blocks]),
     )
     row = replace(row, cache=_cache(blocks, row.model))
     return replace(row, warnings=(*_told_by_blocks(blocks), *_warnings(row)))

@@ -66,8 +66,14 @@ def predict(
     and for the first that does not, or that is not wanted.
     """
     found = _answered(answer, batches)
-    if wanted is None:
-        return found
+    return found if wanted is None else require_whole(found, wanted)
+
+
+def require_whole(found: Predictions, wanted: NDArray[np.int64]) -> Predictions:
+    """The same. Raises LoaderError for the first wanted id that is not there, or that is there and is not wanted.
+
+    wanted: (N,), ascending.
+    """
     came = found.ids.numpy()
     if len(missing := np.setdiff1d(wanted, came)):
         raise LoaderError(

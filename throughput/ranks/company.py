@@ -1,0 +1,108 @@
+"""The processes that measure or train together, as the code that does so sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple, TypeVar
+
+from throughput.ranks.pace import Pace
+from throughput.ranks.place import place
+
+T = TypeVar("T")
+
+
+class Turn(NamedTuple):
+    """A step that all ranks take together: images of this rank's batch, of all batches, and the ranks."""
+
+    own: int
+    all: int
+    ranks: int
+
+    @property
+    def weight(self) -> float:
+        """What this rank's mean loss counts in the mean over ranks, so that each image counts alike."""
+        return self.own * self.ranks / self.all
+
+
+class Seat(NamedTuple):
+    """Where a rank runs. cores: on which it may. share: of these, how many are its own, 1 or more."""
+
+    host: str
+    cores: frozenset[int]
+    share: int
+
+
+class Company:
+    """Several processes; this class itself is one that is alone, for which nothing costs anything.
+
+    What it offers is called by all ranks in the same order, as collectives are.
+    """
+
+    rank = 0
+    size = 1
+    seats: Sequence[Seat] = ()
+    leads_machine = True
+    """The lowest rank of its machine: others of it wait where something is written once."""
+
+    @property
+    def machine_cores(self) -> int:
+        """How many cores all ranks on this machine have together."""
+        host = self.seats[self.rank].host
+        return sum(seat.share for seat in self.seats if seat.host == host)
+
+    def everyone(self, value: T) -> list[T]:
+        """What each rank gives, in their order. Picklable. Raises RankLostError."""
+        return [value]
+
+    def meet(self) -> None:
+        """Wait for all others."""
+        self.everyone(None)
+
+    @contextmanager
+    def first_on_each_machine(self) -> Iterator[None]:
+        """Let one rank of a machine go through first: what it writes for all, the others find."""
+        if not self.leads_machine:
+            self.meet()
+        yield
+        if self.leads_machine:
+            self.meet()
+
+    def turn(self, images: int) -> Turn:
+        """Say how many images this rank's next batch has, 0 where it has none any more."""
+        return Turn(images, images, 1)
+
+    def pace(self, *, in_step: bool) -> Pace:  # noqa: ARG002 - a process by itself is in step with itself
+        """How passes begin and end. in_step: after the same number of batches in each rank."""
+        return Pace(self.meet)
+
+    def group(self, name: str, device: str) -> AbstractContextManager[Company]:  # noqa: ARG002 - as above
+        """The same ranks as a process group, by which tensors go from one to the other."""
+        return nullcontext(self)
+
+
+ALONE = Company()
+
+
+def in_company() -> AbstractContextManager[Company]:
+    """All ranks that torchrun started, or this process alone.
+
+    Leaving it in whatever way tells the others. Where one has gone, what is raised in the others becomes a
+    RankLostError that names it.
+    """
+    found = place()
+    if found is None:
+        return nullcontext(ALONE)
+    from throughput.ranks.meeting import meeting
+
+    return meeting(found)
+
+
+def joined(name: str | None, device: str) -> AbstractContextManager[Company]:
+    """The process group of that name, joined by all ranks' measuring processes; None: this process alone."""
+    found = None if name is None else place()
+    if name is None or found is None:
+        return nullcontext(ALONE)
+    from throughput.ranks.group import process_group
+
+    return process_group(found, name, device)
