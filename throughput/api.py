@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,14 +39,14 @@ from throughput.measure.environment import environment
 from throughput.measure.judge import IMAGENET_IMAGES, judge
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import PHASES, CacheMode, Certification, Plan, describe_work, require_phases
+from throughput.measure.possible import possible_here
 from throughput.measure.prediction import check_first_suggestion
-from throughput.measure.rounds import measure_rounds
+from throughput.measure.rounds import Measure, measure_rounds
 from throughput.measure.run import certify as run_certification
 from throughput.measure.run import measure
-from throughput.measure.suggestions import Possible
 from throughput.options import build_options
 from throughput.ranks.company import ALONE, Company
-from throughput.registry import load_loader, loader_names, missing_requirements, require_usable
+from throughput.registry import load_loader, loader_names, require_usable
 from throughput.results import Certificate, Results, Row
 
 Loaders = str | Sequence[Any] | Any
@@ -185,10 +183,6 @@ def bench(
     tells of the data, its augmentation and its scale is as for ``open_loader``. Raises a ThroughputError
     where nothing can be started; a loader that cannot run here, or fails, is a row that says why.
     """
-    import torch
-
-    from throughput.training.precision import choose_dtype
-
     names = chosen_loaders(loaders)
     _require_options(names, options or {})
     budget = Budget(seconds=seconds, steps=steps, repeats=repeats)
@@ -200,8 +194,6 @@ def bench(
     require_count("project_images (--project-images)", project_images)
     if check_prediction and set(phases) != set(PHASES):
         raise OptionError(f"--check-prediction needs all of --phases {','.join(PHASES)}")
-    if company.size > 1:
-        require_one_process(check_prediction=check_prediction, cache=cache)
     with company.first_on_each_machine():
         source = choose_source(
             data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
@@ -246,19 +238,13 @@ def bench(
         work=describe_work(plans[0]),
         rows=(),
     )
-    cores = None
-    measure_block = measure
+    measure_block: Measure = measure
     if company.size > 1:
-        from throughput.ranks.measuring import measuring_in
-        from throughput.ranks.sameness import require_same_work
+        from throughput.ranks.measuring import begin, measuring_in
 
-        require_same_work(company, blank.work)
-        blank = replace(blank, environment=blank.environment | {"cores_usable": company.machine_cores})
-        cores = sum(seat.share for seat in company.seats)
+        blank = begin(company, blank, cache=cache, check_prediction=check_prediction)
         measure_block = measuring_in(company)
-    possible = Possible(
-        choose_dtype("auto", torch.device(work.device)), _decoding_on_the_gpu(work), _can_compile(work.device)
-    )
+    possible = possible_here(work, [factory for name in loader_names() if (factory := _loaded(name))])
     with Nursery() if nursery is None else nullcontext(nursery) as running:
 
         def certificate_of(plan: Plan) -> Certificate:
@@ -275,7 +261,7 @@ def bench(
                 for row, certificate in zip(rows, certificates, strict=True)
                 if row is not None
             ]
-            return judge(replace(blank, rows=tuple(judged)), possible, project_images, cores)
+            return judge(replace(blank, rows=tuple(judged)), possible, project_images, company.cores)
 
         results = blank
 
@@ -360,24 +346,6 @@ def certify(
 def _certificate(nursery: Nursery, task: Certification, progress: Progress) -> Certificate:
     progress(f"certifying {task.loader}", 0, None)
     return run_certification(nursery, task, progress)
-
-
-def _decoding_on_the_gpu(work: Work) -> tuple[str, ...]:
-    """Registered loaders that would decode on the GPU, and can here."""
-    found = []
-    for name in loader_names():
-        factory = _loaded(name)
-        if factory is None or missing_requirements(factory) or factory.why_not(work):
-            continue
-        if factory.decode(work, build_options(factory, {})) == "gpu":
-            found.append(name)
-    return tuple(found)
-
-
-def _can_compile(device: str) -> bool:
-    """On a GPU Triton compiles; on a CPU torch.compile calls a C++ compiler, which may be absent."""
-    compilers = (os.environ.get("CXX", "g++"), "g++", "clang++")
-    return device.startswith("cuda") or any(shutil.which(compiler) for compiler in compilers)
 
 
 def _require_options(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:

@@ -29,7 +29,7 @@ class Observed:
     own_cpu_seconds: float = 0.0
 
     def disturbances(self, cpu_seconds: float, cores: int) -> tuple[str, ...]:
-        """What disturbed it, in words. cpu_seconds: of all that was measured there. cores: that it may use."""
+        """What disturbed it, in words. cpu_seconds: of all that was measured there. cores: it may use."""
         if self.before is None or self.after is None:
             return ()
         return disturbances(self.before, self.after, cpu_seconds, cores)
@@ -48,7 +48,7 @@ def observe(
     progress: Progress = no_progress,
     started: Callable[[int], None] = lambda _: None,
 ) -> Observed:
-    """Measure one round of one loader. started: told the pid of the process, which leads a group of its own."""
+    """Measure one round of one loader. started: told the pid of the process, which leads its own group."""
     telemetry: Telemetry | None = None
     windows: dict[PhaseName, Measured] = {}
     with ExitStack() as stack:

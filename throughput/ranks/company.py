@@ -46,10 +46,9 @@ class Company:
     """The lowest rank of its machine: others of it wait where something is written once."""
 
     @property
-    def machine_cores(self) -> int:
-        """How many cores all ranks on this machine have together."""
-        host = self.seats[self.rank].host
-        return sum(seat.share for seat in self.seats if seat.host == host)
+    def cores(self) -> int | None:
+        """How many cores all ranks have together; None of a process by itself."""
+        return sum(seat.share for seat in self.seats) or None
 
     def everyone(self, value: T) -> list[T]:
         """What each rank gives, in their order. Picklable. Raises RankLostError."""

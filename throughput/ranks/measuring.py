@@ -12,15 +12,30 @@ from throughput.contracts import Progress
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Block
 from throughput.measure.run import Observed, observe
-from throughput.ranks.company import Seat
+from throughput.ranks.company import Company, Seat
 from throughput.ranks.errors import BrokenTieError
 from throughput.ranks.meeting import Meeting
 from throughput.ranks.merging import merge_rows
-from throughput.results import Row
+from throughput.ranks.sameness import require_possible, require_same_work
+from throughput.results import Results, Row
 
 
-def measuring_in(company: Meeting) -> Callable[[Nursery, Block, Progress], Row]:
+def begin(company: Company, blank: Results, *, cache: str, check_prediction: bool) -> Results:
+    """``blank``, the results before anything was measured, with what is of all ranks of the machine.
+
+    Raises OptionError, in every rank, for what these cannot do together, and where they would do other work.
+    """
+    require_possible(check_prediction=check_prediction, cache=cache)
+    require_same_work(company, blank.work)
+    host = company.seats[company.rank].host
+    cores = sum(seat.share for seat in company.seats if seat.host == host)
+    return replace(blank, environment=blank.environment | {"cores_usable": cores})
+
+
+def measuring_in(company: Company) -> Callable[[Nursery, Block, Progress], Row]:
     """What measures a block in all ranks of a company, which measure the same blocks in the same order."""
+    assert isinstance(company, Meeting), "measuring processes are started by the ranks' own"
+    signs = company.signs
     blocks = 0
 
     def measure(nursery: Nursery, block: Block, progress: Progress) -> Row:
@@ -32,12 +47,12 @@ def measuring_in(company: Meeting) -> Callable[[Nursery, Block, Progress], Row]:
                 nursery,
                 replace(block, group=name),
                 progress,
-                lambda pid: company.signs.watch(name, lambda: _end(pid)),
+                lambda pid: signs.watch(name, lambda: _end(pid)),
             )
         finally:
-            company.signs.unwatch()
+            signs.unwatch()
         if own.row.status != "ok":
-            company.signs.fail(name)
+            signs.fail(name)
         return together(company.everyone(own), company.seats)
 
     return measure

@@ -83,7 +83,7 @@ class _Talk:
 
 @contextmanager
 def meeting(place: Place) -> Iterator[Meeting]:
-    """All ranks, from when each has come until it leaves. Raises RankLostError, naming the one that is gone."""
+    """All ranks, from when each has come until it leaves. Raises RankLostError, naming one that is gone."""
     store = connect(place, opens=True)
     names = [f"rank {rank}" for rank in range(place.world_size)]
     signs = Signs(connect(place), place.rank, names)

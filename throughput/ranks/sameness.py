@@ -12,7 +12,7 @@ _OWN = ("rank", "device", "workers")
 """Of a work, what each rank may have of its own."""
 
 
-def require_one_process(*, check_prediction: bool, cache: str) -> None:
+def require_possible(*, check_prediction: bool, cache: str) -> None:
     """Raise OptionError for what several ranks cannot do together."""
     if check_prediction:
         raise OptionError("--check-prediction is for one process: start it without torchrun")

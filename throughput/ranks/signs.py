@@ -181,7 +181,7 @@ class Signs:
         _thread.interrupt_main(signal.SIGTERM)
         if self._stop.wait(GRACE_SECONDS) or self._own.ending:
             return
-        print(f"throughput: {self._names[self._rank]}: {self.lost}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"throughput: {self._names[self._rank]}: {self.lost}", file=sys.stderr, flush=True)
         os._exit(_LOST)
 
     def _end_failed_block(self) -> None:

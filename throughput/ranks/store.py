@@ -29,7 +29,7 @@ def connect(place: Place, *, opens: bool = False) -> dist.Store:
         )
     except RuntimeError as error:
         raise RankLostError(
-            f"nobody answers at {place.host}:{place.port} (MASTER_ADDR and MASTER_PORT), where the ranks find "
+            f"nobody answers at {place.host}:{place.port} (MASTER_ADDR and MASTER_PORT), where ranks find "
             f"each other: {' '.join(str(error).split())}"
         ) from error
     return dist.PrefixStore(f"throughput/{place.attempt}", store)

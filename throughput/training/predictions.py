@@ -70,9 +70,9 @@ def predict(
 
 
 def require_whole(found: Predictions, wanted: NDArray[np.int64]) -> Predictions:
-    """The same. Raises LoaderError for the first wanted id that is not there, or that is there and is not wanted.
+    """The same. wanted: (N,) ids, ascending.
 
-    wanted: (N,), ascending.
+    Raises LoaderError for the first of them that is not there, and for the first other that is.
     """
     came = found.ids.numpy()
     if len(missing := np.setdiff1d(wanted, came)):

@@ -113,7 +113,8 @@ class TrainingStep:
     def __call__(self, batch: Batch, turn: Turn | None = None) -> Tensor:
         """Train on a ready batch: images (N, C, S, S) in the compute dtype, labels as the loss takes them.
 
-        turn: what the batch counts among those of all ranks; None: a batch of each counts alike. Returns the loss without the L1 penalty, a scalar on the device.
+        turn: what the batch counts among those of all ranks; None: a batch of each counts alike. Returns the
+        loss without the L1 penalty, a scalar on the device.
         """
         images, labels = batch.images, batch.labels
         if self._wrap_labels is not None:
