@@ -13,6 +13,7 @@ import click
 
 from throughput import __version__
 from throughput.errors import ThroughputError
+from throughput.ranks.place import speaker
 from throughput.registry import extra_commands
 
 COMMANDS = {
@@ -111,7 +112,7 @@ def _exit_code() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ThroughputError as error:
-        click.echo(f"throughput: {' '.join(str(error).split())}", err=True)
+        click.echo(f"{speaker()}: {' '.join(str(error).split())}", err=True)
         return error.exit_code
     except (BrokenPipeError, SystemExit):
         # The reader of our output went away, as `head` does; click and rich then raise SystemExit.

@@ -25,6 +25,7 @@ from throughput.cli.shared_options import (
     workers_option,
 )
 from throughput.cli.training_options import recipe_of, recipe_options
+from throughput.ranks.place import is_first
 
 if TYPE_CHECKING:
     from throughput.results import Results
@@ -125,7 +126,9 @@ def command(
     Exit status: 0 done, 2 wrong input or a loss that is no finite number (the checkpoint of the epoch
     before is kept), 130 interrupted (--resume goes on from the last whole epoch's checkpoint).
     """
-    require_writable(json_path)
+    tells = is_first()
+    if tells:
+        require_writable(json_path)
     recipe = recipe_of(optimisation)
     augmentation = chosen_augmentation(crop=crop, flip=flip, rotate=rotate, noise=noise)
 
@@ -133,49 +136,54 @@ def command(
     from throughput.cli.progress import progress_bar
     from throughput.cli.training_progress import training_progress
     from throughput.options import parse_assignments
+    from throughput.ranks.company import in_company
     from throughput.training.course import Training
     from throughput.training.run import run
 
-    chosen_model = choose_model(model, str(choose_device(device)))
-    with progress_bar() as progress:
-        source = choose_source(
-            data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
-        )
-    work = choose_work(
-        source,
-        batch_size=batch,
-        image_size=choose_image_size(size, chosen_model),
-        workers=workers,
-        precision=precision,
-        device=device,
-        seed=seed,
-        augmentation=augmentation,
-        channels=channels,
-        mean=mean,
-        std=std,
-    )
-    training = Training(
-        work=work,
-        model=chosen_model,
-        loader=loader,
-        epochs=epochs,
-        recipe=recipe,
-        options=parse_assignments(assignments, [loader])[loader],
-        patience=patience,
-        target_accuracy=target_accuracy,
-        checkpoint=checkpoint,
-        resume=resume,
-        weights=weights,
-        deterministic=deterministic,
-        compile=compile_model,
-    )
     try:
-        with training_progress(epochs) as listener:
-            results = run(training, listener, listener.preparing)
+        with in_company() as company:
+            chosen_model = choose_model(model, str(choose_device(device)))
+            with progress_bar(shown=tells) as progress, company.first_on_each_machine():
+                source = choose_source(
+                    data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
+                )
+            work = choose_work(
+                source,
+                batch_size=batch,
+                image_size=choose_image_size(size, chosen_model),
+                rank=company.rank,
+                world_size=company.size,
+                workers=workers,
+                precision=precision,
+                device=device,
+                seed=seed,
+                augmentation=augmentation,
+                channels=channels,
+                mean=mean,
+                std=std,
+            )
+            training = Training(
+                work=work,
+                model=chosen_model,
+                loader=loader,
+                epochs=epochs,
+                recipe=recipe,
+                options=parse_assignments(assignments, [loader])[loader],
+                patience=patience,
+                target_accuracy=target_accuracy,
+                checkpoint=checkpoint,
+                resume=resume,
+                weights=weights,
+                deterministic=deterministic,
+                compile=compile_model,
+            )
+            with training_progress(epochs, shown=tells) as listener:
+                results = run(training, listener, listener.preparing, company)
     except KeyboardInterrupt:
         click.echo(f"throughput: interrupted{_way_on(checkpoint)}", err=True)
         return INTERRUPTED
-    _tell(results, json_path)
+    if tells:
+        _tell(results, json_path)
     return 0
 
 

@@ -146,8 +146,8 @@ def stragglers(ranks: Sequence[RankShare]) -> tuple[str, ...]:
         if usual is not None and rate is not None and rate < (1 - SLOW) * usual:
             found.append(
                 f"rank {one.rank} on {one.host} is a straggler: its loader alone reaches {rate:,.0f} "
-                f"images/s, {100 * (1 - rate / usual):.0f} % below the median of the ranks, and in training all wait "
-                "for it: look at what else runs there, at its disk and at its cores"
+                f"images/s, {100 * (1 - rate / usual):.0f} % below the median of the ranks, and in training "
+                "all wait for it: look at what else runs there, at its disk and at its cores"
             )
         elif usual is None and one.wait_fraction > usual_wait + SLOW:
             found.append(

@@ -66,3 +66,9 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process tells of what all did: it is rank 0, or by itself."""
     found = place(environment)
     return found is None or found.rank == 0
+
+
+def speaker(environment: Mapping[str, str] = os.environ) -> str:
+    """Who says what goes wrong."""
+    rank = environment.get("RANK", "") if environment.get("WORLD_SIZE", "1") != "1" else ""
+    return f"throughput: rank {rank}" if rank else "throughput"

@@ -23,6 +23,14 @@ def require_possible(*, check_prediction: bool, cache: str) -> None:
         )
 
 
+def require_same_epoch(company: Company, epochs: int) -> None:
+    """Raise OptionError where ranks would go on from checkpoints of different epochs, or some from none."""
+    if len(set(company.everyone(epochs))) > 1:
+        raise OptionError(
+            "not all ranks find the same checkpoint: put --checkpoint where every machine reads the same file"
+        )
+
+
 def require_same_work(company: Company, work: Mapping[str, Any]) -> None:
     """Raise OptionError, in every rank, where one would do other work than rank 0.
 

@@ -84,6 +84,7 @@ def course_of(training: Training) -> dict[str, Any]:
             "deterministic": training.deterministic,
             "device": torch.device(work.device).type,
             "batch": work.batch_size,
+            "ranks": work.world_size,
             "seed": work.seed,
             "precision": work.compute_dtype,
             "patience": training.patience,

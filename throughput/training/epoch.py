@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from throughput.contracts import Batch
 from throughput.errors import LoaderError
 from throughput.measure.feed import Feed
 from throughput.measure.ledger import Ledger
 from throughput.measure.waiting import Waiting
+from throughput.ranks.company import ALONE, Company
+from throughput.ranks.filler import filler_like
 from throughput.results import Pass
 from throughput.training.errors import DivergedError
 from throughput.training.step import TrainingStep
@@ -60,9 +63,13 @@ class Losses:
         return float(np.average(self._read, weights=self._images))
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
-    """Let what torch draws in an epoch, as dropout does, depend on (seed, epoch) and on nothing before it."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]))
+def seed_epoch(seed: int, epoch: int, rank: int = 0) -> None:
+    """Let what torch draws in an epoch, as dropout does, depend on (seed, epoch) and on nothing before it.
+
+    Each rank draws for itself.
+    """
+    entropy = [seed, epoch, rank] if rank else [seed, epoch]
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
 
 def train_epoch(
@@ -77,13 +84,16 @@ def train_epoch(
     tell: Callable[[Moment], None],
     begun: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
+    company: Company = ALONE,
 ) -> tuple[Pass, float]:
     """Train on every batch of an epoch; what it took, and the mean loss. Raises DivergedError.
 
     batches: how many are expected, for ``tell``, which is told a few times a second. begun: called when
-    the first one is ready.
+    the first one is ready. company: the ranks that take each step together; one whose batches have come to
+    their end takes part with filler, which counts nothing, until the others' have.
     """
     losses = Losses(epoch)
+    filler: Batch | None = None
     ledger.begin(epoch)
     images = number = 0
     waited_seconds = 0.0
@@ -92,17 +102,22 @@ def train_epoch(
     while True:
         before = clock()
         batch = next(iterator, None)
-        if batch is None:
+        waited = clock() - before
+        turn = company.turn(0 if batch is None else len(batch.labels))
+        batch = batch or filler
+        if turn.all == 0 or batch is None:
             break
         if number == 0:
             # Loaders that start processes draw from torch's generator when their first batch is asked for.
-            seed_epoch(seed, epoch)
+            seed_epoch(seed, epoch, company.rank)
             begun()
-        waited = clock() - before
+            filler = filler_like(batch) if company.size > 1 else None
         waited_seconds += waited
         waiting.pulled(waited)
         images += ledger.add_batch(batch)
-        losses.add(step(batch), len(batch.labels))
+        loss = step(batch, turn)
+        if turn.own:
+            losses.add(loss, turn.own)
         waiting.stepped()
         # Held on to, this batch would keep its memory from being used for the next one.
         del batch

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import shlex
+import socket
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +25,12 @@ from throughput.measure.feed import Feed
 from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
 from throughput.measure.waiting import waiting_on
-from throughput.results import LedgerCount, Pass, Phase
+from throughput.ranks.company import ALONE, Company
+from throughput.ranks.judging import judging_share, predict_together
+from throughput.ranks.ledgers import LedgerOfAll
+from throughput.ranks.merging import merge_epoch, share_of
+from throughput.ranks.sameness import require_same_epoch
+from throughput.results import LedgerCount, Pass, Phase, RankShare
 from throughput.trained import Classification, EpochRecord, TrainingRun
 from throughput.training.checkpoint import (
     Checkpoint,
@@ -38,38 +44,17 @@ from throughput.training.checkpoint import (
 )
 from throughput.training.course import Training, course_of, require_course
 from throughput.training.early_stopping import Watch, with_watched
-from throughput.training.epoch import Moment, train_epoch
+from throughput.training.epoch import train_epoch
 from throughput.training.errors import CheckpointError, DivergedError
 from throughput.training.feeding import Feeding, held_out
+from throughput.training.fitting import require_fit
+from throughput.training.listener import Listener, Silence
 from throughput.training.losses import make_loss
 from throughput.training.metrics import judge
 from throughput.training.past import Past, past_of
-from throughput.training.predictions import Predictions, answering, predict
+from throughput.training.predictions import Predictions, answering
 from throughput.training.process import torch_errors_in_words, torch_settings
 from throughput.training.step import Horizon, StepSettings, TrainingStep
-
-
-class Listener(Protocol):
-    """Told how training goes. Must return at once."""
-
-    def moment(self, moment: Moment) -> None:
-        """A few times a second."""
-
-    def epoch(self, record: EpochRecord, one: Pass) -> None:
-        """After each epoch, once its checkpoint is written."""
-
-    def note(self, text: str) -> None:
-        """Before the first epoch: what may not be as it was meant."""
-
-
-class Silence:
-    """Listens to nothing."""
-
-    def moment(self, moment: Moment) -> None: ...
-
-    def epoch(self, record: EpochRecord, one: Pass) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +62,8 @@ class Trained:
     """What came of it. phase: a pass for each epoch, those before a resumption included.
 
     steps, images: how much was trained in all. model: as it is judged, in evaluation mode. predictions: of
-    the held-out images, None where there are none. prepared: what the loader wrote before.
+    the held-out images, None where there are none. prepared: what the loader wrote before. ranks: what each
+    of several did in this run.
     """
 
     run: TrainingRun
@@ -88,6 +74,7 @@ class Trained:
     model: Module
     predictions: Predictions | None
     prepared: Prepared
+    ranks: tuple[RankShare, ...] = ()
 
 
 def train(
@@ -96,15 +83,17 @@ def train(
     progress: Progress = no_progress,
     make: Callable[[], Module] | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    company: Company = ALONE,
 ) -> Trained:
     """Train, and judge the weights that come out of it on the held-out images.
 
-    make: builds the model to begin with; None: a fresh one, the same for every loader of a seed. Raises a
+    make: builds the model to begin with; None: a fresh one, the same for every loader of a seed. company: the
+    ranks that train together, each on its share of the work; what comes out is the same in each. Raises a
     ThroughputError: DivergedError where a loss or a weight is not finite; the checkpoint is that of the epoch
     before. OptionError where there is a checkpoint that nobody asked to go on from.
     """
     with torch_settings(training), torch_errors_in_words(training), ExitStack() as opened:
-        return _Course(training, listener or Silence(), progress, make, clock, opened).run()
+        return _Course(training, listener or Silence(), progress, make, clock, opened, company).run()
 
 
 class _Judged(NamedTuple):
@@ -125,8 +114,10 @@ class _Course:
         make: Callable[[], Module] | None,
         clock: Callable[[], float],
         opened: ExitStack,
+        company: Company,
     ) -> None:
         self._training = training
+        self._company = company
         self._listener = listener
         self._clock = clock
         work = training.work
@@ -142,33 +133,42 @@ class _Course:
         model = self._new_model(begins=found is None)
         self._watch = None if training.patience is None else Watch(training.patience)
         parted = work if self._watch is None else replace(work, source=with_watched(work.source))
-        whole = self._feeding.prepare(work, progress)
+        with company.first_on_each_machine():
+            whole = self._feeding.prepare(work, progress)
+            train_work = whole.work if self._watch is None else self._feeding.prepare(parted, progress).work
         self._prepared = whole
-        train_work = whole.work if self._watch is None else self._feeding.prepare(parted, progress).work
         self._opening_seconds = clock()
         self._first_batch_seconds: float | None = None
         self._wall_seconds = 0.0
         self._feed = opened.enter_context(self._feeding.open(train_work))
-        self._ledger = Ledger(train_work.source.ids("train"), Labels(train_work.source.labels))
-        self._held_out = _opened(self._feeding, held_out(whole.work), opened)
-        self._watched = _opened(self._feeding, held_out(train_work) if self._watch else None, opened)
-        self._batches = -(-self._feed.samples_per_epoch // train_work.batch_size)
-        settings = StepSettings(self._device, work.compute_dtype, training.compile, training.deterministic)
+        own = Ledger(
+            train_work.source.ids("train"), Labels(train_work.source.labels), keeps_seen=company.size > 1
+        )
+        self._ledger, self._ledger_of_all = own, LedgerOfAll(own, company)
+        self._held_out = _opened(self._feeding, held_out(whole.work), opened, company)
+        watched = held_out(train_work) if self._watch else None
+        self._watched = _opened(self._feeding, watched, opened, company)
+        self._batches = max(company.everyone(-(-self._feed.samples_per_epoch // train_work.batch_size)))
+        settings = StepSettings(
+            self._device, work.compute_dtype, training.compile, training.deterministic, company.size > 1
+        )
         horizon = Horizon(training.epochs, self._batches)
         self._step = TrainingStep(model, settings, training.recipe, horizon)
         self._past = past or Past()
         self._records: list[EpochRecord] = list(self._past.records)
         self._passes: list[Pass] = list(self._past.passes)
+        self._passes_of_ranks: list[list[Pass]] = []
         self._weights: Mapping[str, Tensor] = {}
         if found is not None:
             self._restore(found)
+        require_same_epoch(company, len(self._records))
 
     def run(self) -> Trained:
         training = self._training
         stopped = self._why_stop()
         while stopped is None and len(self._records) < training.epochs:
             epoch = len(self._records)
-            one, loss = train_epoch(
+            own = train_epoch(
                 self._feed,
                 self._step,
                 epoch,
@@ -180,7 +180,11 @@ class _Course:
                 tell=self._listener.moment,
                 begun=self._begun,
                 clock=self._clock,
+                company=self._company,
             )
+            told = self._company.everyone(own)
+            self._passes_of_ranks.append([one for one, _ in told])
+            one, loss = merge_epoch(told)
             state = self._finite_state(epoch)
             self._records.append(self._judged(epoch, one, loss))
             self._passes.append(one)
@@ -200,6 +204,10 @@ class _Course:
 
         The losses do not tell: each was read before its update.
         """
+        if self._company.size > 1:
+            from throughput.ranks.gradients import share_buffers
+
+            share_buffers((self._step.model, self._step.judged))
         state = self._step.state()
         average = {} if state["average"] is None else state["average"]["module"]
         for name, value in (*state["model"].items(), *average.items()):
@@ -223,7 +231,7 @@ class _Course:
 
     def _predicted(self, split: _Judged) -> Predictions:
         self._step.eval()
-        found = predict(self._step.predict, split.feed.epoch(0), split.ids)
+        found = predict_together(self._step.predict, split.feed.epoch(0), split.ids, self._company)
         self._step.train()
         return found
 
@@ -247,10 +255,11 @@ class _Course:
         )
         command = shlex.join(sys.argv)
         run = {"course": self._course, "step": state, "command": command} | past.to_plain()
-        save(self._path, Checkpoint(self._subject, weights, run))
+        if self._company.rank == 0:
+            save(self._path, Checkpoint(self._subject, weights, run))
 
     def _ledger_count(self) -> LedgerCount:
-        now = self._ledger.count()
+        now = self._ledger_of_all.count()
         return LedgerCount((*self._past.counts, *now.epochs), now.mislabelled)
 
     def _found(self) -> Checkpoint | None:
@@ -305,7 +314,8 @@ class _Course:
         predictions = None
         if self._held_out is not None:
             answer = answering(model, self._device, training.work.compute_dtype)
-            predictions = predict(answer, self._held_out.feed.epoch(0), self._held_out.ids)
+            split = self._held_out
+            predictions = predict_together(answer, split.feed.epoch(0), split.ids, self._company)
         target_seconds = self._target_seconds()
         run = TrainingRun(
             model=training.model,
@@ -331,7 +341,13 @@ class _Course:
             model=model,
             predictions=predictions,
             prepared=self._prepared,
+            ranks=self._ranks(),
         )
+
+    def _ranks(self) -> tuple[RankShare, ...]:
+        hosts = self._company.everyone(socket.gethostname())
+        passes = zip(*self._passes_of_ranks, strict=True) if len(hosts) > 1 else ()
+        return tuple(share_of(rank, hosts[rank], Phase(own)) for rank, own in enumerate(passes))
 
     def _target_seconds(self) -> float | None:
         target, seconds = self._training.target_accuracy, 0.0
@@ -355,24 +371,10 @@ class _Course:
         training = self._training
         torch.manual_seed(training.work.seed)
         model = self._make()
-        _require_fit(model, self._subject)
+        require_fit(model, self._subject)
         if begins and training.weights is not None and (left := load_weights(model, training.weights)):
             self._listener.note(untrained(training.weights, left))
         return model
-
-
-def _require_fit(model: Module, subject: Subject) -> None:
-    """Raise OptionError, before any image is read, where the model cannot take such images."""
-    image = torch.zeros(1, subject.channels, subject.image_size, subject.image_size)
-    given = f"{subject.model} cannot train on images of {subject.image_size} px, {subject.channels} channels"
-    try:
-        with torch.no_grad():
-            shape = tuple(model.eval()(image).shape)
-    except Exception as error:  # a model may refuse in any way
-        cause = " ".join(str(error).split())
-        raise OptionError(f"{given}: {cause}; choose another --size or --model") from error
-    if shape != (1, subject.outputs):
-        raise OptionError(f"{given}: it gives {shape[1:]} for each, and {subject.outputs} numbers are wanted")
 
 
 def _finite(epoch: int, loss: float) -> float:
@@ -382,7 +384,8 @@ def _finite(epoch: int, loss: float) -> float:
     return loss
 
 
-def _opened(feeding: Feeding, work: Work | None, opened: ExitStack) -> _Judged | None:
+def _opened(feeding: Feeding, work: Work | None, opened: ExitStack, company: Company) -> _Judged | None:
     if work is None:
         return None
-    return _Judged(opened.enter_context(feeding.open(work)), work.source.ids("val"))
+    share = judging_share(work, company)
+    return _Judged(opened.enter_context(feeding.open(share)), work.source.ids("val"))
