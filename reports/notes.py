@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from throughput.ranks.merging import slowest_share
 from throughput.reports.training import lines
 from throughput.results import CacheEvidence, Comparison, Results, Row, Suggestion, Verdict
 
@@ -103,6 +104,8 @@ def duration(seconds: float) -> str:
 def row_facts(row: Row, results: Results) -> Iterator[str]:
     """What a row that was measured was seen to do, and what that is worth: all but its verdict."""
     yield from _certified(row)
+    if row.ranks:
+        yield _shared(row)
     if row.prepare is not None and row.prepare.folder is not None:
         cost = f"in {row.prepare.seconds:.1f} s" if row.prepare.seconds else "by an earlier run"
         yield (
@@ -142,6 +145,19 @@ def _certified(row: Row) -> Iterator[str]:
             yield f"NOT COMPARABLE: {check.name}: {check.words}"
         if certificate.reason is not None:
             yield f"NOT COMPARABLE: {certificate.reason}"
+
+
+def _shared(row: Row) -> str:
+    """What each of several processes did, and which is the slowest."""
+    told = []
+    for one in row.ranks:
+        rate = one.images_per_second if one.load_images_per_second is None else one.load_images_per_second
+        told.append(
+            f"rank {one.rank} on {one.host} {rate:,.0f} images/s and {100 * one.wait_fraction:.0f} % waiting"
+        )
+    alone = " of its loader alone" if row.ranks[0].load_images_per_second is not None else ""
+    slowest = slowest_share(row.ranks)
+    return f"{len(row.ranks)} ranks, each{alone}: {'; '.join(told)}; rank {slowest.rank} is the slowest"
 
 
 def _counted(row: Row) -> str:
