@@ -52,6 +52,7 @@ class Signs:
         self._moved = [time.monotonic() for _ in names]
         self._watched: tuple[str, Callable[[], None]] | None = None
         self._failed_since: float | None = None
+        self._looks = False
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._parent = os.getppid()
@@ -64,6 +65,7 @@ class Signs:
     def look(self) -> None:
         """From now on look at the others', too."""
         self._moved = [time.monotonic() for _ in self._names]
+        self._looks = True
         self._thread.start()
 
     def fail(self, block: str) -> None:
@@ -96,6 +98,8 @@ class Signs:
     def cause(self, seconds: float) -> str | None:
         """Which rank has gone, and how, for this one to end; None where ``seconds`` show none."""
         self._say(Sign(self._own.count, ending=True))
+        if not self._looks:
+            return self.lost
         deadline = time.monotonic() + seconds
         while True:
             if self.lost is not None:
@@ -134,7 +138,9 @@ class Signs:
                 self._no_store()
 
     def _read(self) -> bool:
-        """Whether the store still answers."""
+        """Whether the store still answers. Before all have come, it would not do so for long."""
+        if not self._looks:
+            return False
         with self._lock:
             try:
                 found = self._store.multi_get([_key(rank) for rank in range(len(self._names))])
@@ -178,7 +184,9 @@ class Signs:
 
     def _end_this_rank(self) -> None:
         """Ask the main thread to end; where it waits for what never comes, end without it."""
-        _thread.interrupt_main(signal.SIGTERM)
+        # A shell that starts programs in the background has them ignore Ctrl-C.
+        asked_by = signal.SIGTERM if callable(signal.getsignal(signal.SIGTERM)) else signal.SIGINT
+        _thread.interrupt_main(asked_by)
         if self._stop.wait(GRACE_SECONDS) or self._own.ending:
             return
         print(f"throughput: {self._names[self._rank]}: {self.lost}", file=sys.stderr, flush=True)
