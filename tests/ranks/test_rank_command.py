@@ -92,7 +92,6 @@ def test_all_phases_step_together(
     assert row["held_out_ledger"]["exact"]
     assert row["verdict"]["suggestions"] == []
     assert all(row[phase]["images_per_second"]["median"] > 0 for phase in ("load", "model", "train"))
-    assert "other processes kept" not in ran.stderr, "ranks are no strangers to each other"
 
 
 def test_training_is_told_once(torchrun: Torchrun, images: Path, tmp_path: Path) -> None:

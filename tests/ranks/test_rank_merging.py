@@ -10,6 +10,7 @@ import pytest
 from throughput.measure.ledger import Ledger
 from throughput.measure.merge import merge
 from throughput.measure.run import Observed
+from throughput.measure.snapshot import Snapshot
 from throughput.ranks.company import Seat, Turn
 from throughput.ranks.measuring import together
 from throughput.ranks.merging import merge_epoch, merge_passes, merge_rows, slowest_share
@@ -82,6 +83,24 @@ def test_the_rank_that_knows_why_is_asked() -> None:
     assert (found.status, found.reason) == ("failed", "rank 1 on b: IsADirectoryError: no image")
     same = Row("fake", "skipped", "dali is missing")
     assert together([Observed(same), Observed(same)], SEATS).reason == "dali is missing"
+
+
+def test_ranks_of_one_machine_are_no_strangers_to_each_other() -> None:
+    """Two ranks keep both cores of a machine busy, each one of them; two more are bound to a core each."""
+
+    def snapshot(seconds: float, cores: int) -> Snapshot:
+        return Snapshot(seconds, cores, seconds * cores, None, None, None, None, None, 0.0)
+
+    def seen(cores: int, own_cpu_seconds: float) -> Observed:
+        return Observed(row(FAST), snapshot(0, cores), snapshot(10, cores), own_cpu_seconds)
+
+    both = frozenset({0, 1})
+    shared = [Seat("a", both, 1), Seat("a", both, 1)]
+    assert together([seen(2, 10.0), seen(2, 10.0)], shared).warnings == ()
+    bound = [Seat("a", frozenset({core}), 1) for core in both]
+    assert together([seen(1, 10.0), seen(1, 10.0)], bound).warnings == ()
+    (warning,) = together([seen(2, 10.0), seen(2, 2.0)], shared).warnings
+    assert warning.startswith("other processes kept 0.8 of 2 cores busy")
 
 
 def test_each_image_counts_alike() -> None:
