@@ -9,7 +9,7 @@ from typing import Any
 
 from throughput.ranks.merging import slowest_share
 from throughput.reports.training import lines
-from throughput.results import CacheEvidence, Comparison, Results, Row, Suggestion, Verdict
+from throughput.results import CacheEvidence, Comparison, RankShare, Results, Row, Suggestion, Verdict
 
 _WAIT_MS_THAT_MATTERS = 1.0
 _WAIT_SHARE_THAT_MATTERS = 0.02
@@ -149,15 +149,17 @@ def _certified(row: Row) -> Iterator[str]:
 
 def _shared(row: Row) -> str:
     """What each of several processes did, and which is the slowest."""
-    told = []
-    for one in row.ranks:
-        rate = one.images_per_second if one.load_images_per_second is None else one.load_images_per_second
-        told.append(
-            f"rank {one.rank} on {one.host} {rate:,.0f} images/s and {100 * one.wait_fraction:.0f} % waiting"
-        )
-    alone = " of its loader alone" if row.ranks[0].load_images_per_second is not None else ""
-    slowest = slowest_share(row.ranks)
-    return f"{len(row.ranks)} ranks, each{alone}: {'; '.join(told)}; rank {slowest.rank} is the slowest"
+    told = "; ".join(f"rank {one.rank} on {one.host} {_did(one, row)}" for one in row.ranks)
+    return f"{len(row.ranks)} ranks: {told}; the slowest is rank {slowest_share(row.ranks).rank}"
+
+
+def _did(one: RankShare, row: Row) -> str:
+    if row.train is None:
+        return f"{one.images_per_second:,.0f} images/s"
+    alone = (
+        "" if one.load_images_per_second is None else f"loads {one.load_images_per_second:,.0f} alone and "
+    )
+    return f"{alone}trains at {one.images_per_second:,.0f} images/s, {100 * one.wait_fraction:.0f} % waiting"
 
 
 def _counted(row: Row) -> str:
