@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple, TypeVar
 
@@ -53,6 +53,10 @@ class Company:
     def everyone(self, value: T) -> list[T]:
         """What each rank gives, in their order. Picklable. Raises RankLostError."""
         return [value]
+
+    def first(self, do: Callable[[], T]) -> T:
+        """What rank 0 gets by doing it, for all."""
+        return self.everyone(do() if self.rank == 0 else None)[0]  # type: ignore[return-value] # it has done it
 
     def meet(self) -> None:
         """Wait for all others."""

@@ -64,7 +64,7 @@ def process_group(place: Place, name: str, device: str) -> Iterator[Company]:
     try:
         dist.init_process_group(
             backend,
-            store=dist.PrefixStore(name, connect(place)),
+            store=connect(place, name),
             rank=place.rank,
             world_size=place.world_size,
             timeout=_TIMEOUT,

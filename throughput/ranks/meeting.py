@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch.distributed as dist
 
@@ -21,6 +21,9 @@ from throughput.ranks.errors import BrokenTieError, RankLostError
 from throughput.ranks.place import Place
 from throughput.ranks.signs import Signs
 from throughput.ranks.store import connect
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 T = TypeVar("T")
 
@@ -36,7 +39,7 @@ INTERRUPTED = "interrupted"
 class Meeting(Company):
     """What is exchanged is pickled, as in torch.distributed: all ranks are of one user."""
 
-    def __init__(self, place: Place, store: dist.Store, signs: Signs, seats: list[Seat]) -> None:
+    def __init__(self, place: Place, store: Store, signs: Signs, seats: list[Seat]) -> None:
         self.rank, self.size = place.rank, place.world_size
         self.seats = seats
         self.signs = signs
@@ -56,7 +59,7 @@ class Meeting(Company):
 class _Talk:
     """Values from everyone to everyone, one exchange after the other."""
 
-    def __init__(self, store: dist.Store, signs: Signs, rank: int, size: int) -> None:
+    def __init__(self, store: Store, signs: Signs, rank: int, size: int) -> None:
         self._store, self._signs, self._rank, self._size = store, signs, rank, size
         self._exchanges = 0
 
@@ -64,7 +67,7 @@ class _Talk:
         self._exchanges += 1
         keys = [f"said/{self._exchanges}/{rank}" for rank in range(self._size)]
         try:
-            self._store.set(keys[self._rank], pickle.dumps(value))
+            self._store.set(keys[self._rank], pickle.dumps(value))  # type: ignore[arg-type] # bytes will do
             return [pickle.loads(self._awaited(key)) for key in keys]
         except dist.DistNetworkError as error:
             raise BrokenTieError(f"the store of the ranks is gone: {error}") from error

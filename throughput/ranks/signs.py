@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch.distributed as dist
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 BEAT_SECONDS = 0.5
 SILENT_SECONDS = 15.0
@@ -42,7 +44,7 @@ class Signs:
     store: a connection that nothing else uses. names: of all ranks, as messages call them.
     """
 
-    def __init__(self, store: dist.Store, rank: int, names: Sequence[str]) -> None:
+    def __init__(self, store: Store, rank: int, names: Sequence[str]) -> None:
         self.lost: str | None = None
         self._store = store
         self._rank = rank

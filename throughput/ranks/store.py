@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
 from throughput.ranks.errors import RankLostError
 from throughput.ranks.place import Place
 
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+
 _JOINING = timedelta(minutes=10)
 """A rank may have to import, and others of it to be started, on a slow file system."""
 
 
-def connect(place: Place, *, opens: bool = False) -> dist.Store:
-    """A connection of one's own to the store. opens: rank 0 also listens, where torchrun does not.
+def connect(place: Place, group: str = "all", *, opens: bool = False) -> Store:
+    """A connection of its own to a group's part of the store. opens: rank 0 listens, unless torchrun does.
 
     Raises RankLostError where nobody listens.
     """
     try:
-        store = dist.TCPStore(
+        store = dist.TCPStore(  # type: ignore[attr-defined] # torch.distributed hands it on from its C++ part
             place.host,
             place.port,
             world_size=None,
@@ -32,4 +36,5 @@ def connect(place: Place, *, opens: bool = False) -> dist.Store:
             f"nobody answers at {place.host}:{place.port} (MASTER_ADDR and MASTER_PORT), where ranks find "
             f"each other: {' '.join(str(error).split())}"
         ) from error
-    return dist.PrefixStore(f"throughput/{place.attempt}", store)
+    name = f"throughput/{place.attempt}/{group}"
+    return dist.PrefixStore(name, store)  # type: ignore[attr-defined] # as above
