@@ -193,7 +193,8 @@ def command(
         if finished and tells:
             tell(finished[-1], json_path)
     if interrupted:
-        click.echo("throughput: interrupted", err=True)
+        if tells:
+            click.echo("throughput: interrupted", err=True)
         return INTERRUPTED
     return _exit_status(finished[-1], strict, named=loader != "all")
 

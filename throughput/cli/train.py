@@ -180,7 +180,8 @@ def command(
             with training_progress(epochs, shown=tells) as listener:
                 results = run(training, listener, listener.preparing, company)
     except KeyboardInterrupt:
-        click.echo(f"throughput: interrupted{_way_on(checkpoint)}", err=True)
+        if tells:
+            click.echo(f"throughput: interrupted{_way_on(checkpoint)}", err=True)
         return INTERRUPTED
     if tells:
         _tell(results, json_path)

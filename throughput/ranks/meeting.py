@@ -19,7 +19,7 @@ from throughput.ranks.company import Company, Seat
 from throughput.ranks.cores import own_cores, shares
 from throughput.ranks.errors import BrokenTieError, RankLostError
 from throughput.ranks.place import Place
-from throughput.ranks.signs import Signs
+from throughput.ranks.signs import INTERRUPTED, Signs
 from throughput.ranks.store import connect
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _INTERRUPTED_SECONDS = 3.0
 _BROKEN_SECONDS = 18.0
 """To find out which rank is gone, where a connection broke."""
 _STORE_SECONDS = 10.0
-INTERRUPTED = "interrupted"
 
 
 class Meeting(Company):
@@ -133,7 +132,7 @@ def _cause(signs: Signs, error: BaseException) -> str | None:
     if isinstance(error, RankLostError):
         return str(error)
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
-        return signs.cause(_INTERRUPTED_SECONDS)
+        return signs.cause(_INTERRUPTED_SECONDS, interrupted=True)
     if isinstance(error, BrokenTieError) or not isinstance(error, ThroughputError):
         return signs.cause(_BROKEN_SECONDS)
     return None

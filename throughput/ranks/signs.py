@@ -23,6 +23,8 @@ GONE_SECONDS = 1.75
 """The same, where something else tells that a rank is gone, and it is only asked which."""
 GRACE_SECONDS = 5.0
 """For a rank to end in order, once another is gone or has failed."""
+INTERRUPTED = "interrupted"
+"""The words of a rank that was."""
 _LOST = 3
 
 
@@ -97,8 +99,11 @@ class Signs:
                 return
             time.sleep(0.05)
 
-    def cause(self, seconds: float) -> str | None:
-        """Which rank has gone, and how, for this one to end; None where ``seconds`` show none."""
+    def cause(self, seconds: float, *, interrupted: bool = False) -> str | None:
+        """Which rank has gone, and how, for this one to end; None where ``seconds`` show none.
+
+        interrupted: this one was, as others may have been at the same moment: that is no cause.
+        """
         self._say(Sign(self._own.count, ending=True))
         if not self._looks:
             return self.lost
@@ -112,7 +117,8 @@ class Signs:
             if silent is not None:
                 return silent
             if all(self._seen[rank].ending for rank in self._others()) or time.monotonic() > deadline:
-                return self._ended_early()
+                found = self._ended_early()
+                return None if interrupted and found is not None and found.endswith(INTERRUPTED) else found
             time.sleep(0.05)
 
     def _others(self) -> list[int]:
