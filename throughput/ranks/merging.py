@@ -136,7 +136,9 @@ def slowest_share(ranks: Sequence[RankShare]) -> RankShare:
 
 
 def stragglers(ranks: Sequence[RankShare]) -> tuple[str, ...]:
-    """A remark on each rank that is slower than it should be beside the others."""
+    """A remark on each rank that is slower than it should be beside the others; none where there is one."""
+    if not ranks:
+        return ()
     found = []
     alone = [one.load_images_per_second for one in ranks if one.load_images_per_second is not None]
     usual = statistics.median(alone) if alone else None
