@@ -111,6 +111,19 @@ def test_training_is_told_once(torchrun: Torchrun, images: Path, tmp_path: Path)
     assert checkpoint.exists()
 
 
+def test_other_commands_are_for_one_process(
+    here: Callable[..., subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    ran = here("list")
+    assert ran.returncode == 2
+    assert (
+        ran.stderr == "throughput: rank 1: `throughput list` is for one process: start it without torchrun\n"
+    )
+
+
 def test_what_several_ranks_cannot_do_is_refused(
     torchrun: Torchrun, images: Path, small: tuple[str, ...]
 ) -> None:

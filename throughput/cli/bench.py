@@ -133,6 +133,7 @@ def command(
     """Measure loaders: alone, the model alone, and both together; then the accuracy on held-out images.
 
     Each loader is certified to do the same work; then all run in interleaved rounds, in fresh processes.
+    Started by torchrun, each rank measures its share, gradients are averaged, and rank 0 tells of all.
     Exit status: 0 done, 1 a fault found with --strict, 2 wrong input, 3 nothing measured, 130 interrupted
     (what was measured is printed).
     """

@@ -123,6 +123,9 @@ def command(
 ) -> int:
     """Train a model on images that any loader feeds, and judge it on those that are held out.
 
+    Started by torchrun, each rank trains on its share, gradients are averaged, and rank 0 writes and tells;
+    --batch is that of each rank.
+
     Exit status: 0 done, 2 wrong input or a loss that is no finite number (the checkpoint of the epoch
     before is kept), 130 interrupted (--resume goes on from the last whole epoch's checkpoint).
     """
