@@ -18,6 +18,7 @@ from throughput.canonical import centre_crop, draw_boxes, epoch_batches
 from throughput.contracts import Work
 from throughput.jpeg.header import has_end, read_frame
 from throughput.pixels import decode_image, open_image, require_pixels
+from throughput.resuming import NOTHING, Delivered
 from throughput.threads import in_threads
 
 
@@ -126,12 +127,23 @@ class Encode(Protocol):
 
 
 class Ahead(Iterator[Encoded]):
-    """Reads the batches of one val epoch, or of train epochs without end, a few batches ahead."""
+    """Reads the batches of one val epoch, or of train epochs without end, a few batches ahead.
 
-    def __init__(self, work: Work, first_epoch: int, batches: int, encode: Encode = encoded_batch) -> None:
+    delivered: what is left out.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        first_epoch: int,
+        batches: int,
+        encode: Encode = encoded_batch,
+        delivered: Delivered = NOTHING,
+    ) -> None:
         self._work = work
         self._encode = encode
         self._first_epoch = first_epoch
+        self._delivered = delivered
         # Two queues of C code, one for batches and one for leave to make more: a bounded queue of the
         # standard library takes locks that Ctrl-C can leave taken.
         self._batches: SimpleQueue[Encoded | Exception | None] = SimpleQueue()
@@ -169,7 +181,9 @@ class Ahead(Iterator[Encoded]):
         work = self._work
         epochs = count(self._first_epoch) if work.split == "train" else (self._first_epoch,)
         try:
-            batches = ((epoch, ids) for epoch in epochs for ids in epoch_batches(work, epoch))
+            batches = (
+                (epoch, ids) for epoch in epochs for ids in epoch_batches(work, epoch, self._delivered)
+            )
             to_read, to_join = tee(batches)
             samples = (int(sample) for _, ids in to_read for sample in ids)
             # One stream of reads across batches and epochs: its threads are started once.

@@ -23,6 +23,7 @@ from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.workers import PREFETCHES
 from throughput.measure.environment import Finding
 from throughput.pixels import render_batch
+from throughput.resuming import Delivered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,10 +136,10 @@ class DaliLoader(EpochLoader):
         self._in_pipeline: deque[Encoded] = deque()
         self._lent: deque[tuple[torch.cuda.Event, Tensor]] = deque()
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
         """A new pipeline: one that was left in mid-epoch, or has failed, counts its batches wrongly."""
         self._end()
-        self._ahead = Ahead(self._work, first_epoch, self._options.prefetch, self._encode)
+        self._ahead = Ahead(self._work, first_epoch, self._options.prefetch, self._encode, delivered)
         self._pipeline = _build(self._work, self._options, self._decode, self._next_inputs)
         while True:
             images = self._run()

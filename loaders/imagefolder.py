@@ -26,6 +26,7 @@ from throughput.loaders.workers import (
     worker_loader,
 )
 from throughput.pixels import render_batch
+from throughput.resuming import NOTHING, Delivered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,11 +92,12 @@ class _Keys:
     def __init__(self, work: Work) -> None:
         self._work = work
         self.first_epoch = 0
+        self.delivered = NOTHING
 
     def __iter__(self) -> Iterator[Key]:
         epochs = count(self.first_epoch) if self._work.split == "train" else (self.first_epoch,)
         for epoch in epochs:
-            for ids in epoch_batches(self._work, epoch):
+            for ids in epoch_batches(self._work, epoch, self.delivered):
                 yield epoch, ids
 
 
@@ -105,8 +107,8 @@ class _DataLoaderLoader(EpochLoader):
         self._keys = _Keys(work)
         self._workers = worker_loader(_Images(work), work, options, self._keys)
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
-        self._keys.first_epoch = first_epoch
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
+        self._keys.first_epoch, self._keys.delivered = first_epoch, delivered
         return (Made(*item) for item in items(iter(self._workers)))
 
     def _end(self) -> None:

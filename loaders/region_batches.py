@@ -18,11 +18,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 from throughput.canonical import epoch_batches
 from throughput.contracts import Work
 from throughput.errors import OptionError, ThroughputError
+from throughput.loaders.beginning import Beginning
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.order import advised_batches, streamed_batches
 from throughput.loaders.regions import Renderer, Ways, compile_kernels
 from throughput.loaders.workers import end_workers, items, worker_loader
 from throughput.memory import ReusedMemory
+from throughput.resuming import NOTHING, Delivered
 from throughput.sources.shards import ShardSource
 from throughput.threads import in_threads
 
@@ -52,12 +54,16 @@ def new_renderer(work: Work, options: RoiOptions) -> Renderer:
 
 
 def _batches(
-    work: Work, options: RoiOptions, epoch: int, streamed: Callable[..., _Ids] = streamed_batches
+    work: Work,
+    options: RoiOptions,
+    epoch: int,
+    delivered: Delivered = NOTHING,
+    streamed: Callable[..., _Ids] = streamed_batches,
 ) -> _Ids:
     """This rank's batches of an epoch, ids (N,) int64 each. streamed: those that read shard by shard."""
     if work.split == "train" and options.order == "stream" and isinstance(work.source, ShardSource):
-        return streamed(work, work.source, epoch, options.shuffle)
-    return epoch_batches(work, epoch)
+        return streamed(work, work.source, epoch, options.shuffle, delivered)
+    return epoch_batches(work, epoch, delivered)
 
 
 class _Task(NamedTuple):
@@ -120,22 +126,25 @@ class _Rendered:
         return True
 
 
-def _samples_per_epoch(work: Work, options: RoiOptions) -> int:
-    return sum(len(ids) for ids in _batches(work, options, 0))
+def _samples(work: Work, options: RoiOptions, epoch: int = 0, delivered: Delivered = NOTHING) -> int:
+    return sum(len(ids) for ids in _batches(work, options, epoch, delivered))
 
 
 class ThreadLoader(EpochLoader):
     """Threads of this process."""
 
     def __init__(self, work: Work, options: RoiOptions) -> None:
-        super().__init__(work, _samples_per_epoch(work, options))
+        super().__init__(work, _samples(work, options))
         self._options = options
         self._rendering: Generator[Made, None, None] | None = None
         self._rendered = _Rendered(work, options, work.workers, pin=work.device.startswith("cuda"))
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
+    def _samples_left(self, delivered: Delivered) -> int:
+        return _samples(self._work, self._options, delivered.epoch, delivered)
+
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
         self._end()
-        self._rendering = self._rendered.run(_keys(self._work, self._options, first_epoch, 0, 1))
+        self._rendering = self._rendered.run(_keys(self._work, self._options, first_epoch, delivered, 0, 1))
         return self._rendering
 
     def _end(self) -> None:
@@ -148,12 +157,16 @@ class ProcessLoader(EpochLoader):
     """Processes of several threads each, which take turns with the batches."""
 
     def __init__(self, work: Work, options: RoiOptions, processes: int) -> None:
-        super().__init__(work, _samples_per_epoch(work, options))
+        super().__init__(work, _samples(work, options))
+        self._options = options
         self._stream = _Stream(work, options, processes)
         self._workers = worker_loader(self._stream, replace(work, workers=processes), options)
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
-        self._stream.first_epoch.fill_(first_epoch)
+    def _samples_left(self, delivered: Delivered) -> int:
+        return _samples(self._work, self._options, delivered.epoch, delivered)
+
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
+        self._stream.beginning.set(first_epoch, delivered)
         return (Made(*item) for item in items(iter(self._workers)))
 
     def _end(self) -> None:
@@ -167,15 +180,14 @@ class _Stream(IterableDataset[Any]):
         self._work = work
         self._options = options
         self._processes = processes
-        # Shared memory: workers that persist read the first epoch of a new run here.
-        self.first_epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call] # torch types it not
+        self.beginning = Beginning(len(work.source.labels))
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Tensor] | ThroughputError]:
         worker = get_worker_info()
         number = worker.id if worker else 0
         work, options = self._work, self._options
         threads = work.workers * (number + 1) // self._processes - work.workers * number // self._processes
-        keys = _keys(work, options, int(self.first_epoch), number, self._processes)
+        keys = _keys(work, options, *self.beginning.get(), number, self._processes)
         try:
             with closing(_Rendered(work, options, threads, pin=False).run(keys)) as rendered:
                 yield from rendered
@@ -184,11 +196,11 @@ class _Stream(IterableDataset[Any]):
 
 
 def _keys(
-    work: Work, options: RoiOptions, first_epoch: int, taker: int, takers: int
+    work: Work, options: RoiOptions, first_epoch: int, delivered: Delivered, taker: int, takers: int
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Every ``takers``-th (epoch, ids) of one val epoch, or of train epochs without end."""
     epochs = count(first_epoch) if work.split == "train" else (first_epoch,)
     # One tells the kernel what to read for all.
     streamed = advised_batches if taker == 0 else streamed_batches
-    every = ((epoch, ids) for epoch in epochs for ids in _batches(work, options, epoch, streamed))
+    every = ((epoch, ids) for epoch in epochs for ids in _batches(work, options, epoch, delivered, streamed))
     return islice(every, taker, None, takers)

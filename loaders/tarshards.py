@@ -29,6 +29,7 @@ from throughput.contracts import (
     no_progress,
 )
 from throughput.errors import LoaderError, OptionError, SourceError, ThroughputError
+from throughput.loaders.beginning import Beginning
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.workers import (
     PREFETCHES,
@@ -39,6 +40,7 @@ from throughput.loaders.workers import (
     worker_loader,
 )
 from throughput.pixels import render_batch
+from throughput.resuming import NOTHING, Delivered
 from throughput.sources.conversion import packed_copy
 from throughput.sources.shards import ShardSource
 
@@ -146,24 +148,31 @@ def reader_runs(runs: list[_Run], reader: int, readers: int) -> list[_Run]:
     return taken
 
 
+def rank_runs(work: Work, source: ShardSource, epoch: int, delivered: Delivered = NOTHING) -> list[_Run]:
+    """This rank's stretch of an epoch, without what was delivered of it: its workers share it out anew."""
+    every = [
+        run._replace(ids=delivered.left_to_all(epoch, run.ids)) for run in epoch_runs(work, source, epoch)
+    ]
+    own = reader_runs(every, work.rank, work.world_size)
+    left = [run._replace(ids=delivered.left_to_rank(epoch, run.ids)) for run in own]
+    return [run for run in left if len(run.ids)]
+
+
 class _Shards:
     """The pipeline's source: batches (ids, (N, S, S, C) uint8); a worker's last one may be smaller."""
 
     def __init__(self, work: Work, source: ShardSource, options: WebDatasetOptions) -> None:
-        import torch
-
         self._work = work
         self._source = source
         self._options = options
-        # Shared memory: workers that persist between epochs read the new epoch's number here.
-        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call] # torch types it not
+        self.beginning = Beginning(len(source.labels))
 
     def __call__(self) -> Iterator[tuple[NDArray[np.int64], Tensor] | ThroughputError]:
         import torch
 
-        epoch = int(self.epoch)
+        epoch, delivered = self.beginning.get()
         try:
-            samples = self._samples(epoch)
+            samples = self._samples(epoch, delivered)
             while batch := list(islice(samples, self._work.batch_size)):
                 ids = np.array([sample for sample, _ in batch], np.int64)
                 images = render_batch(self._work, epoch, ids, [data for _, data in batch])
@@ -173,15 +182,15 @@ class _Shards:
         except OSError as error:
             yield SourceError(f"cannot read {error.filename}: {error.strerror}; start again")
 
-    def _samples(self, epoch: int) -> Iterator[tuple[int, bytes]]:
+    def _samples(self, epoch: int, delivered: Delivered) -> Iterator[tuple[int, bytes]]:
         """This worker's share of an epoch, shuffled in train."""
         import webdataset
         from torch.utils.data import get_worker_info
 
         worker = get_worker_info()
         worker_id, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        reader, readers = self._work.rank * workers + worker_id, self._work.world_size * workers
-        runs = reader_runs(epoch_runs(self._work, self._source, epoch), reader, readers)
+        reader = self._work.rank * workers + worker_id
+        runs = reader_runs(rank_runs(self._work, self._source, epoch, delivered), worker_id, workers)
         samples = (sample for run in runs for sample in read_run(self._source, run))
         if self._work.split == "val":
             return samples
@@ -222,22 +231,19 @@ class _ShardLoader(EpochLoader):
     def __init__(self, work: Work, source: ShardSource, options: WebDatasetOptions) -> None:
         import webdataset
 
-        runs = epoch_runs(work, source, 0)
-        readers = range(work.rank * work.workers, (work.rank + 1) * work.workers)
-        samples_per_epoch = sum(
-            len(run.ids)
-            for reader in readers
-            for run in reader_runs(runs, reader, work.world_size * work.workers)
-        )
-        super().__init__(work, samples_per_epoch)
+        super().__init__(work, sum(len(run.ids) for run in rank_runs(work, source, 0)))
+        self._source = source
         self._shards = _Shards(work, source, options)
         self._workers = worker_loader(webdataset.DataPipeline(self._shards), work, options)
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
+    def _samples_left(self, delivered: Delivered) -> int:
+        return sum(len(run.ids) for run in rank_runs(self._work, self._source, delivered.epoch, delivered))
+
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
         """Workers' whole batches pass through; their last, smaller ones are joined at the end."""
         import torch
 
-        self._shards.epoch.fill_(first_epoch)
+        self._shards.beginning.set(first_epoch, delivered)
         rest: list[Made] = []
         for ids, images in items(iter(self._workers)):
             if len(ids) == self._work.batch_size:

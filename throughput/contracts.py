@@ -254,6 +254,20 @@ class Loader(ABC):
         """Yield every sample of epoch ``index`` once. A corrupt sample raises SampleError by name."""
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """A loader that tells what it has delivered, and goes on from there. Asked for by ``isinstance``."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values: what was handed over of the epoch under way, which they call ``epoch``."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The next time that epoch is begun only the rest of it comes; every other epoch is whole.
+
+        With any number of workers. Raises StateError where it belongs to other work.
+        """
+
+
 @dataclass(frozen=True)
 class NoOptions:
     """For a loader without knobs of its own."""

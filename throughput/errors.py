@@ -49,5 +49,9 @@ class NothingMeasuredError(ThroughputError):
     exit_code = 3
 
 
+class StateError(ThroughputError):
+    """What a loader is to go on from is damaged, or belongs to other work."""
+
+
 class LoaderError(ThroughputError):
     """A loader broke its contract: a wrong shape, an epoch without batches, a pipeline that died."""
