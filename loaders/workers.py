@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -54,6 +55,7 @@ def worker_loader(dataset: Any, work: Work, options: Starting, sampler: Any = No
         persistent_workers=True,
         prefetch_factor=options.prefetch,
         multiprocessing_context=options.start,
+        worker_init_fn=_leave_interruption_to_the_parent,
     )
 
 
@@ -87,6 +89,11 @@ def end_workers(dataloader: DataLoader[Any]) -> None:
     if running is not None:
         running._shutdown_workers()  # torch offers no public way
         dataloader._iterator = None
+
+
+def _leave_interruption_to_the_parent(_: int) -> None:
+    """Ctrl-C in a terminal reaches every process; the parent may have a use for what is made, and ends all."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _unchanged(item: Any) -> Any:

@@ -242,13 +242,13 @@ def test_an_interrupted_run_says_how_it_goes_on_and_so_it_does(
 
     code, (told,) = run(0)
     assert code == 130
-    assert told == "throughput: interrupted; no epoch was finished: the same command begins anew"
+    assert told == "throughput: interrupted; nothing was kept yet: the same command begins anew"
     code, (begun, first, told) = run(9, "--resume")
     assert code == 130
     assert begun == "throughput: there is no s.pt to go on from yet: training begins"
     assert first.startswith("epoch 1 of 2: ")
     assert told == (
-        "throughput: interrupted; the same command with --resume goes on from the last whole epoch"
+        "throughput: interrupted; the same command with --resume goes on from the last checkpoint"
     )
     code, (second,) = run(99, "--resume")
     assert code == 0

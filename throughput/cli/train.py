@@ -25,6 +25,7 @@ from throughput.cli.shared_options import (
     workers_option,
 )
 from throughput.cli.training_options import recipe_of, recipe_options
+from throughput.errors import OptionError
 
 if TYPE_CHECKING:
     from throughput.results import Results
@@ -66,7 +67,12 @@ if TYPE_CHECKING:
     "--checkpoint",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="A file, or a folder for one, that is written after every epoch.",
+    help="A file, or a folder for one, that is written after every epoch and within it.",
+)
+@click.option(
+    "--checkpoint-every",
+    metavar="TIME",
+    help="How much of an epoch may be lost: 90s, 10m, 2h. [default: 10m]",
 )
 @click.option(
     "--resume",
@@ -109,6 +115,7 @@ def command(
     patience: int | None,
     target_accuracy: float | None,
     checkpoint: Path | None,
+    checkpoint_every: str | None,
     resume: bool,
     weights: Path | None,
     workers: str,
@@ -123,9 +130,12 @@ def command(
     """Train a model on images that any loader feeds, and judge it on those that are held out.
 
     Exit status: 0 done, 2 wrong input or a loss that is no finite number (the checkpoint of the epoch
-    before is kept), 130 interrupted (--resume goes on from the last whole epoch's checkpoint).
+    before is kept), 130 interrupted (--resume goes on from the batch at which it was, where the batch ends
+    within a second, after SIGTERM within ten; else from the last checkpoint).
     """
     require_writable(json_path)
+    if checkpoint_every is not None and checkpoint is None:
+        raise OptionError("--checkpoint-every belongs to --checkpoint: name the file, or leave it out")
     recipe = recipe_of(optimisation)
     augmentation = chosen_augmentation(crop=crop, flip=flip, rotate=rotate, noise=noise)
 
@@ -133,7 +143,8 @@ def command(
     from throughput.cli.progress import progress_bar
     from throughput.cli.training_progress import training_progress
     from throughput.options import parse_assignments
-    from throughput.training.course import Training
+    from throughput.quantities import parse_duration
+    from throughput.training.course import CHECKPOINT_SECONDS, Training
     from throughput.training.run import run
 
     chosen_model = choose_model(model, str(choose_device(device)))
@@ -164,6 +175,9 @@ def command(
         patience=patience,
         target_accuracy=target_accuracy,
         checkpoint=checkpoint,
+        checkpoint_seconds=CHECKPOINT_SECONDS
+        if checkpoint_every is None
+        else parse_duration("--checkpoint-every", checkpoint_every),
         resume=resume,
         weights=weights,
         deterministic=deterministic,
@@ -172,21 +186,25 @@ def command(
     try:
         with training_progress(epochs) as listener:
             results = run(training, listener, listener.preparing)
-    except KeyboardInterrupt:
-        click.echo(f"throughput: interrupted{_way_on(checkpoint)}", err=True)
+    except KeyboardInterrupt as stop:
+        click.echo(f"throughput: interrupted{_way_on(checkpoint, stop)}", err=True)
         return INTERRUPTED
     _tell(results, json_path)
     return 0
 
 
-def _way_on(checkpoint: Path | None) -> str:
+def _way_on(checkpoint: Path | None, stop: KeyboardInterrupt) -> str:
     if checkpoint is None:
         return "; with --checkpoint it could go on"
     from throughput.training.checkpoint import checkpoint_file
+    from throughput.training.keeping import StoppedError
 
+    if isinstance(stop, StoppedError):
+        where = f"batch {stop.batches} of epoch {stop.epoch + 1}"
+        return f"; the same command with --resume goes on behind {where}"
     if not checkpoint_file(checkpoint).exists():
-        return "; no epoch was finished: the same command begins anew"
-    return "; the same command with --resume goes on from the last whole epoch"
+        return "; nothing was kept yet: the same command begins anew"
+    return "; the same command with --resume goes on from the last checkpoint"
 
 
 def _tell(results: Results, json_path: Path | None) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from throughput.contracts import Batch, Loader, Work
+from throughput.contracts import Batch, Loader, Resumable, Work
 from throughput.errors import LoaderError
 from throughput.measure.augment import augment, is_augmented
 from throughput.memory import ReusedMemory
@@ -29,6 +29,11 @@ class Feed:
         self.samples_per_epoch = loader.samples_per_epoch
         self._loader = loader
         self._finish = finisher(work, finished=loader.finished)
+
+    @property
+    def resumable(self) -> Resumable | None:
+        """The loader, where it tells what it has delivered: each batch was handed on as it came."""
+        return self._loader if isinstance(self._loader, Resumable) else None
 
     def epoch(self, index: int) -> Iterator[Batch]:
         """Yield the ready batches of an epoch.

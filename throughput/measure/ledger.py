@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 from throughput.contracts import UNKNOWN_ID, Batch
 from throughput.errors import LoaderError
 from throughput.results import EpochCount, LedgerCount
+from throughput.resuming import packed, unpacked
 
 if TYPE_CHECKING:
     from throughput.measure.labels import Labels
+
+_COUNTS = ("duplicate", "padded", "unexpected")
 
 
 class Ledger:
@@ -40,11 +44,23 @@ class Ledger:
         self._members.forget()
         self._unique = self._duplicate = self._padded = self._unexpected = 0
 
-    def begin(self, epoch: int) -> None:
-        """Start an epoch; one that is still open was cut short."""
+    def begin(self, epoch: int, state: Mapping[str, Any] | None = None) -> None:
+        """Start an epoch; one that is still open was cut short. state: what came of it before this process.
+
+        Raises StateError where that is of another number of samples.
+        """
         self._close(complete=False)
         self._epoch = epoch
         self._begin_counts()
+        if state is not None:
+            self._unique = self._members.see_marked(state["seen"])
+            self._duplicate, self._padded, self._unexpected = (int(state[name]) for name in _COUNTS)
+            self._known = True if self._unique else None
+
+    def state(self) -> dict[str, Any]:
+        """What came so far of the epoch under way, as plain values for ``begin``."""
+        counts = (self._duplicate, self._padded, self._unexpected)
+        return {"seen": self._members.marked()} | dict(zip(_COUNTS, counts, strict=True))
 
     def add_batch(self, batch: Batch) -> int:
         """``add`` its ids, and look at its labels."""
@@ -83,6 +99,10 @@ class Ledger:
     def count(self) -> LedgerCount:
         """What all epochs delivered so far; no epoch where the ids are not known."""
         self._close(complete=False)
+        return self.count_finished()
+
+    def count_finished(self) -> LedgerCount:
+        """The same without an epoch that is under way, which goes on; all labels so far."""
         mislabelled = 0 if self._labels is None else self._labels.wrong()
         return LedgerCount(tuple(self._finished), mislabelled)
 
@@ -129,6 +149,15 @@ class _Split:
         self._seen[distinct] = True
         return fresh
 
+    def marked(self) -> str:
+        """Which came, for ``see_marked``."""
+        return packed(self._seen)
+
+    def see_marked(self, marked: object) -> int:
+        """Remember those, and return how many they are. Raises StateError where they are of other ids."""
+        self._seen = unpacked(marked, len(self._belongs)).copy()
+        return int(np.count_nonzero(self._seen))
+
 
 class _OwnIds:
     """Any ids, however large, and which came."""
@@ -145,3 +174,12 @@ class _OwnIds:
         before = len(self._seen)
         self._seen.update(distinct.tolist())
         return len(self._seen) - before
+
+    def marked(self) -> list[int]:
+        """Which came, for ``see_marked``."""
+        return sorted(self._seen)
+
+    def see_marked(self, marked: list[int]) -> int:
+        """Remember those, and return how many they are."""
+        self._seen = set(marked)
+        return len(self._seen)

@@ -14,13 +14,17 @@ from throughput.training.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Past:
-    """records, passes, counts: of each epoch. best_loss, best_epoch: of early stopping, None without it."""
+    """records, passes, counts: of each epoch. best_loss, best_epoch: of early stopping, None without it.
+
+    mislabelled: samples that came with another label than their own.
+    """
 
     records: tuple[EpochRecord, ...] = ()
     passes: tuple[Pass, ...] = ()
     counts: tuple[EpochCount, ...] = ()
     best_loss: float | None = None
     best_epoch: int | None = None
+    mislabelled: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values. How long each batch was waited for is left out: there are many."""
@@ -30,6 +34,7 @@ class Past:
             "counts": [asdict(one) for one in self.counts],
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
+            "mislabelled": self.mislabelled,
         }
 
 
@@ -42,9 +47,11 @@ def past_of(path: Path, run: Mapping[str, Any]) -> Past:
             counts=tuple(EpochCount(**one) for one in run["counts"]),
             best_loss=run["best_loss"],
             best_epoch=run["best_epoch"],
+            mislabelled=run.get("mislabelled", 0),
         )
     except (TypeError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged: it does not tell its epochs ({error})") from error
-    if not past.records or len(past.passes) != len(past.records):
+    begun = past.records or run.get("part") is not None
+    if not begun or len(past.passes) != len(past.records):
         raise CheckpointError(f"{path} is damaged: its epochs are not those that it counts")
     return past

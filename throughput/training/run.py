@@ -18,8 +18,9 @@ from throughput.results import Preparation, Results, Row
 from throughput.trained import Classification, Evaluation
 from throughput.training.course import Training
 from throughput.training.feeding import Feeding
+from throughput.training.listening import Listener
 from throughput.training.metrics import judge
-from throughput.training.trainer import Listener, Trained, train
+from throughput.training.trainer import Trained, train
 
 
 def run(training: Training, listener: Listener | None = None, progress: Progress = no_progress) -> Results:

@@ -8,9 +8,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from throughput.contracts import Prepared, Progress, Work, no_progress
-from throughput.errors import OptionError
+from throughput.errors import OptionError, StateError
 from throughput.measure.feed import Feed
 from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
@@ -31,45 +31,23 @@ from throughput.training.checkpoint import (
     Subject,
     checkpoint_file,
     load_weights,
-    read,
-    require_same,
     save,
     untrained,
 )
-from throughput.training.course import Training, course_of, require_course
+from throughput.training.course import Training, course_of
 from throughput.training.early_stopping import Watch, with_watched
-from throughput.training.epoch import Moment, train_epoch
+from throughput.training.epoch import train_epoch
 from throughput.training.errors import CheckpointError, DivergedError
 from throughput.training.feeding import Feeding, held_out
+from throughput.training.keeping import Keeping
+from throughput.training.listening import Listener, Silence
 from throughput.training.losses import make_loss
 from throughput.training.metrics import judge
 from throughput.training.past import Past, past_of
 from throughput.training.predictions import Predictions, answering, predict
 from throughput.training.process import torch_errors_in_words, torch_settings
+from throughput.training.resumption import Part, checkpoint_to_go_on_from, part_of
 from throughput.training.step import Horizon, StepSettings, TrainingStep
-
-
-class Listener(Protocol):
-    """Told how training goes. Must return at once."""
-
-    def moment(self, moment: Moment) -> None:
-        """A few times a second."""
-
-    def epoch(self, record: EpochRecord, one: Pass) -> None:
-        """After each epoch, once its checkpoint is written."""
-
-    def note(self, text: str) -> None:
-        """Before the first epoch: what may not be as it was meant."""
-
-
-class Silence:
-    """Listens to nothing."""
-
-    def moment(self, moment: Moment) -> None: ...
-
-    def epoch(self, record: EpochRecord, one: Pass) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -137,7 +115,9 @@ class _Course:
         self._course = course_of(training)
         self._path = None if training.checkpoint is None else checkpoint_file(training.checkpoint)
         # What is wrong with these is told before gigabytes are prepared.
-        found = self._found()
+        found = checkpoint_to_go_on_from(
+            self._path, training, self._subject, self._course, self._listener.note
+        )
         past = None if self._path is None or found is None else past_of(self._path, found.run)
         model = self._new_model(begins=found is None)
         self._watch = None if training.patience is None else Watch(training.patience)
@@ -149,39 +129,54 @@ class _Course:
         self._first_batch_seconds: float | None = None
         self._wall_seconds = 0.0
         self._feed = opened.enter_context(self._feeding.open(train_work))
-        self._ledger = Ledger(train_work.source.ids("train"), Labels(train_work.source.labels))
+        self._train_source = train_work.source
+        self._ledger = self._new_ledger()
         self._held_out = _opened(self._feeding, held_out(whole.work), opened)
         self._watched = _opened(self._feeding, held_out(train_work) if self._watch else None, opened)
         self._batches = -(-self._feed.samples_per_epoch // train_work.batch_size)
         settings = StepSettings(self._device, work.compute_dtype, training.compile, training.deterministic)
         horizon = Horizon(training.epochs, self._batches)
         self._step = TrainingStep(model, settings, training.recipe, horizon)
+        self._resumed = found is not None
         self._past = past or Past()
         self._records: list[EpochRecord] = list(self._past.records)
         self._passes: list[Pass] = list(self._past.passes)
         self._weights: Mapping[str, Tensor] = {}
+        self._part: Part | None = None
         if found is not None:
             self._restore(found)
+        self._keeping: Keeping | None = None
+        if self._path is not None and self._feed.resumable is not None:
+            self._keeping = Keeping(training.checkpoint_seconds, self._keep_part)
+        elif self._path is not None:
+            self._listener.note(
+                f"the loader {training.loader} does not tell what it has delivered: checkpoints are written "
+                "after whole epochs only"
+            )
 
     def run(self) -> Trained:
         training = self._training
         stopped = self._why_stop()
         while stopped is None and len(self._records) < training.epochs:
             epoch = len(self._records)
-            one, loss = train_epoch(
-                self._feed,
-                self._step,
-                epoch,
-                seed=training.work.seed,
-                batches=self._batches,
-                ledger=self._ledger,
-                # A new one: what lies between two epochs, as judging does, is no waiting.
-                waiting=waiting_on(self._device),
-                tell=self._listener.moment,
-                begun=self._begun,
-                clock=self._clock,
-            )
-            state = self._finite_state(epoch)
+            with nullcontext() if self._keeping is None else self._keeping.stopping.at_boundaries():
+                one, loss = train_epoch(
+                    self._feed,
+                    self._step,
+                    epoch,
+                    seed=training.work.seed,
+                    batches=self._batches,
+                    ledger=self._ledger,
+                    # A new one: what lies between two epochs, as judging does, is no waiting.
+                    waiting=waiting_on(self._device),
+                    tell=self._listener.moment,
+                    begun=self._begun,
+                    part=self._part,
+                    keeping=self._keeping,
+                    clock=self._clock,
+                )
+            self._part = None
+            state = self._finite_state(f"at the end of epoch {epoch + 1}")
             self._records.append(self._judged(epoch, one, loss))
             self._passes.append(one)
             self._keep(epoch, state)
@@ -195,7 +190,7 @@ class _Course:
         if self._first_batch_seconds is None:
             self._first_batch_seconds = self._clock() - self._opening_seconds
 
-    def _finite_state(self, epoch: int) -> dict[str, Any]:
+    def _finite_state(self, when: str) -> dict[str, Any]:
         """The step's state. Raises DivergedError where its last update made a weight that is no number.
 
         The losses do not tell: each was read before its update.
@@ -204,7 +199,7 @@ class _Course:
         average = {} if state["average"] is None else state["average"]["module"]
         for name, value in (*state["model"].items(), *average.items()):
             if not bool(torch.isfinite(value).all()):
-                raise DivergedError(f"{name} is no finite number any more at the end of epoch {epoch + 1}")
+                raise DivergedError(f"{name} is no finite number any more {when}")
         return state
 
     def _judged(self, epoch: int, one: Pass, loss: float) -> EpochRecord:
@@ -236,40 +231,36 @@ class _Course:
             self._watch = self._watch.after(epoch, watched_loss, weights)
             weights = self._watch.best_weights or weights
         self._weights = weights
-        if self._path is None:
-            return
+        if self._path is not None:
+            self._write(weights, state)
+
+    def _keep_part(self, part: Part) -> None:
+        """Write a checkpoint in the middle of an epoch: its weights are the latest, or the best so far."""
+        state = self._finite_state(f"after batch {part.batches} of epoch {part.epoch + 1}")
+        best = None if self._watch is None else self._watch.best_weights
+        self._write(best or self._step.judged_weights(state), state, part)
+
+    def _write(self, weights: Mapping[str, Tensor], state: dict[str, Any], part: Part | None = None) -> None:
+        assert self._path is not None
+        count = self._ledger_count()
         past = Past(
             records=tuple(self._records),
             passes=tuple(self._passes),
-            counts=self._ledger_count().epochs,
+            counts=count.epochs,
+            mislabelled=count.mislabelled,
             best_loss=None if self._watch is None else self._watch.best_loss,
             best_epoch=None if self._watch is None else self._watch.best_epoch,
         )
         command = shlex.join(sys.argv)
         run = {"course": self._course, "step": state, "command": command} | past.to_plain()
+        if part is not None:
+            run["part"] = dict(vars(part))
         save(self._path, Checkpoint(self._subject, weights, run))
 
     def _ledger_count(self) -> LedgerCount:
-        now = self._ledger.count()
-        return LedgerCount((*self._past.counts, *now.epochs), now.mislabelled)
-
-    def _found(self) -> Checkpoint | None:
-        """What is to be gone on from; None: nothing. Raises OptionError where it would be overwritten."""
-        path = self._path
-        if path is None:
-            return None
-        if not path.exists():
-            if self._training.resume:
-                self._listener.note(f"there is no {path} to go on from yet: training begins")
-            return None
-        if not self._training.resume:
-            raise OptionError(
-                f"--checkpoint {path} exists: go on from it with --resume, or choose another name"
-            )
-        found = read(path, (self._training.model,))
-        require_same(path, found.subject, self._subject)
-        require_course(path, found.run.get("course"), self._course)
-        return found
+        now = self._ledger.count_finished()
+        mislabelled = self._past.mislabelled + now.mislabelled
+        return LedgerCount((*self._past.counts, *now.epochs), mislabelled)
 
     def _restore(self, found: Checkpoint) -> None:
         try:
@@ -280,13 +271,32 @@ class _Course:
             cause = " ".join(str(error).split())
             raise CheckpointError(f"{self._path} is damaged: it does not fit its model ({cause})") from error
         self._weights = found.weights
-        if self._watch is not None:
+        self._part = part_of(self._path, found.run, len(self._records))
+        if self._part is not None:
+            self._load_part(self._part)
+        if self._watch is not None and self._records:
             best_loss, best_epoch = self._past.best_loss, self._past.best_epoch
             if best_loss is None or best_epoch is None:
                 raise CheckpointError(f"{self._path} is damaged: it does not tell its best epoch")
             self._watch = replace(
                 self._watch, best_loss=best_loss, best_epoch=best_epoch, best_weights=dict(found.weights)
             )
+
+    def _load_part(self, part: Part) -> None:
+        if self._feed.resumable is None or part.loader is None:
+            raise CheckpointError(
+                f"{self._path} was kept in the middle of an epoch, and the loader {self._training.loader} "
+                "cannot go on there: start anew with another --checkpoint and without --resume"
+            )
+        try:
+            self._feed.resumable.load_state_dict(part.loader)
+            self._new_ledger().begin(part.epoch, part.ledger)  # to see whether it fits
+        except (StateError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self._path} cannot be gone on from: {error}") from error
+
+    def _new_ledger(self) -> Ledger:
+        source = self._train_source
+        return Ledger(source.ids("train"), Labels(source.labels))
 
     def _why_stop(self) -> str | None:
         if not self._records:
@@ -318,7 +328,7 @@ class _Course:
             target_accuracy=training.target_accuracy,
             target_seconds=target_seconds,
             # The epoch that reaches the target is the last. What an earlier process took, nobody timed.
-            target_wall_seconds=None if target_seconds is None or self._past.records else self._wall_seconds,
+            target_wall_seconds=None if target_seconds is None or self._resumed else self._wall_seconds,
             checkpoint=None if self._path is None else str(self._path),
         )
         ledger = self._ledger_count()
