@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughput.contracts import Batch, Resumable
+from throughput.contracts import Batch
 from throughput.errors import LoaderError
 from throughput.measure.feed import Feed
 from throughput.measure.ledger import Ledger
@@ -116,7 +116,7 @@ class _SoFar:
         rate, share = self.images / seconds, self.waited_seconds / seconds
         return Moment(self._epoch, self.batches, batches, rate, share, self.losses.mean())
 
-    def keep(self, keeping: Keeping, loader: Resumable, device: torch.device) -> None:
+    def keep(self, keeping: Keeping, device: torch.device) -> None:
         """Have it kept. That is no training and no waiting: the epoch begins so much later."""
         one = self.finished()
         losses, sizes = self.losses.each()
@@ -131,7 +131,7 @@ class _SoFar:
                 losses=losses,
                 sizes=sizes,
                 ledger=self._ledger.state(),
-                loader=loader.state_dict(),
+                loader=keeping.loader.state_dict(),
                 random=random_states(device),
             )
         )
@@ -165,22 +165,19 @@ def train_epoch(
 
     batches: how many are expected, for ``tell``, which is told a few times a second. begun: called when
     the first one is ready. part: what came of it before: the feed brings the rest. keeping: keeps it on the
-    way, where the loader is Resumable; then StoppedError may be raised.
+    way, and raises StoppedError where the run is to end.
     """
     so_far = _SoFar(epoch, part, ledger, waiting, clock)
     iterator = feed.epoch(epoch)
     is_first = True
-    loader = feed.resumable
-    if loader is None:
-        keeping = None
     while True:
         before = clock()
         try:
             batch = next(iterator, None)
         except LoaderError:
             # What asked this process to end may have ended the loader's own. No batch is half trained on.
-            if keeping and loader and keeping.stopping.asked and step.between_updates:
-                so_far.keep(keeping, loader, step.device)
+            if keeping is not None and keeping.stopping.asked and step.between_updates:
+                so_far.keep(keeping, step.device)
             raise
         if batch is None:
             break
@@ -197,15 +194,15 @@ def train_epoch(
         # Held on to, this batch would keep its memory from being used for the next one.
         del batch
         now = clock()
-        if keeping and loader and step.between_updates and keeping.is_due(now):
-            so_far.keep(keeping, loader, step.device)
+        if keeping is not None and step.between_updates and keeping.is_due(now):
+            so_far.keep(keeping, step.device)
         if now - so_far.told >= TELL_INTERVAL_SECONDS:
             tell(so_far.moment(batches, now))
     if so_far.batches == 0:
         raise LoaderError(f"the loader yielded no batch in epoch {epoch}")
     step.update()
-    if keeping and loader and keeping.stopping.asked:
-        so_far.keep(keeping, loader, step.device)
+    if keeping is not None and keeping.stopping.asked:
+        so_far.keep(keeping, step.device)
     one = so_far.finished()
     ledger.end()
     return one, so_far.losses.mean()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from throughput.contracts import Resumable
 from throughput.training.resumption import Part
 
 GRACE_SECONDS = {signal.SIGINT: 1.0, signal.SIGTERM: 10.0}
@@ -67,9 +68,10 @@ class Stopping:
 
 
 class Keeping:
-    """Keeps an epoch that is under way. write: puts what came of it so far into a file."""
+    """Keeps an epoch that is under way. loader: feeds it. write: puts what came of it into a file."""
 
-    def __init__(self, every_seconds: float, write: Callable[[Part], None]) -> None:
+    def __init__(self, loader: Resumable, every_seconds: float, write: Callable[[Part], None]) -> None:
+        self.loader = loader
         self.stopping = Stopping()
         self._every_seconds = every_seconds
         self._write = write

@@ -146,8 +146,9 @@ class _Course:
         if found is not None:
             self._restore(found)
         self._keeping: Keeping | None = None
-        if self._path is not None and self._feed.resumable is not None:
-            self._keeping = Keeping(training.checkpoint_seconds, self._keep_part)
+        loader = self._feed.resumable
+        if self._path is not None and loader is not None:
+            self._keeping = Keeping(loader, training.checkpoint_seconds, self._keep_part)
         elif self._path is not None:
             self._listener.note(
                 f"the loader {training.loader} does not tell what it has delivered: checkpoints are written "
