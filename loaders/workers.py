@@ -92,7 +92,7 @@ def end_workers(dataloader: DataLoader[Any]) -> None:
 
 
 def _leave_interruption_to_the_parent(_: int) -> None:
-    """Ctrl-C in a terminal reaches every process, and the parent may want to end a batch before it ends all."""
+    """Ctrl-C in a terminal reaches every process, and the parent may end a batch before it ends all."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
