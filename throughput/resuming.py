@@ -10,8 +10,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,7 @@ _FITTING = {"data": "other data", "split": "another split", "seed": "another see
 """What must be the same where a state is loaded, and what is said where it is not."""
 
 
-@dataclass(frozen=True)
-class Delivered:
+class Delivered(NamedTuple):
     """The samples of one epoch that need not come again.
 
     by_all: (N,), by id, those that all ranks had delivered when they last shared out the rest; by_rank: those

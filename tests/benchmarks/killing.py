@@ -53,9 +53,9 @@ class Drill:
         """``throughput train``, in a group of processes of its own."""
         command = (
             "-m", "throughput", "train", f"--data={self.data}", f"--model={MODEL}", "--size=32",
-            f"--batch={BATCH}", f"--epochs={EPOCHS}", f"--loader={self.loader}", f"--workers={workers}", "--device=cpu",
-            "--precision=fp32", "--deterministic", f"--checkpoint={self.path(name)}", "--resume",
-            f"--json={self.folder / name}.json", *more,
+            f"--batch={BATCH}", f"--epochs={EPOCHS}", f"--loader={self.loader}", f"--workers={workers}",
+            "--device=cpu", "--precision=fp32", "--deterministic", "--resume",
+            f"--checkpoint={self.path(name)}", f"--json={self.folder / name}.json", *more,
         )  # fmt: skip
         return subprocess.Popen(
             [sys.executable, *command],

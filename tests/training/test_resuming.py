@@ -1,4 +1,4 @@
-"""A run that was stopped in the middle of an epoch goes on there: the rest of the images, the same weights."""
+"""A run that was stopped in the middle of an epoch goes on there: with the rest, to the same weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ from throughput.training.errors import CheckpointError
 from throughput.training.keeping import StoppedError
 from throughput.training.trainer import Silence, Trained, train
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
 MakeTraining = Callable[..., Training]
+Kept = tuple[Training, Checkpoint]
 BATCHES = 6
 """Of an epoch of the digits."""
 KILLING = Path(__file__).parent.parent / "benchmarks" / "killing.py"
@@ -94,7 +97,6 @@ def often(training: MakeTraining, tmp_path: Path) -> MakeTraining:
     return make
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("patience", [None, 2])
 def test_a_run_that_was_stopped_in_mid_epoch_goes_on_to_the_bit(
     often: MakeTraining, work: Work, patience: int | None
@@ -123,7 +125,6 @@ def test_the_last_boundary_of_an_epoch_is_one_like_others(often: MakeTraining, b
     require_same(train(replace(chosen, resume=True)), straight)
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("loader", ["webdataset", "roi", "dali"])
 def test_each_image_comes_once_by_whatever_loader(
     often: MakeTraining, work: Work, loader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -188,21 +189,22 @@ def test_what_was_gathered_and_not_used_is_kept_at_the_epochs_end(often: MakeTra
     require_same(train(replace(chosen, resume=True)), straight)
 
 
-def kept(often: MakeTraining) -> tuple[Training, Checkpoint]:
-    """A training that was stopped after two batches, to be gone on with, and its checkpoint."""
-    chosen = often(1)
-    with pytest.raises(KeyboardInterrupt):
-        disturbed(chosen, 2)
-    assert chosen.checkpoint is not None
-    return replace(chosen, resume=True), read(chosen.checkpoint)
+@pytest.fixture
+def kept(often: MakeTraining, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """A training that was stopped after two batches, to be gone on with, and its checkpoint to be changed."""
+    chosen, undamaged = often(1), tmp_path_factory.getbasetemp() / "undamaged.pt"
+    if not undamaged.exists():
+        with pytest.raises(KeyboardInterrupt):
+            disturbed(replace(chosen, checkpoint=undamaged), 2)
+    return replace(chosen, resume=True), read(undamaged)
 
 
 def loader_marks(part: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return unpacked(part["loader"]["by_rank"], part["loader"]["samples"])
 
 
-def test_an_epochs_pass_is_the_sum_of_its_parts(often: MakeTraining, work: Work) -> None:
-    chosen, found = kept(often)
+def test_an_epochs_pass_is_the_sum_of_its_parts(kept: Kept, work: Work) -> None:
+    chosen, found = kept
     part = found.run["part"]
     assert part["images"] == 2 * work.batch_size
     part["seconds"], part["wait_seconds"] = 1000.0, 100.0
@@ -217,9 +219,9 @@ def test_an_epochs_pass_is_the_sum_of_its_parts(often: MakeTraining, work: Work)
 
 @pytest.mark.parametrize(("mark", "fault"), [(True, "missing"), (False, "duplicate")])
 def test_the_ledger_of_both_parts_finds_a_loader_that_goes_on_elsewhere(
-    often: MakeTraining, mark: bool, fault: str
+    kept: Kept, mark: bool, fault: str
 ) -> None:
-    chosen, found = kept(often)
+    chosen, found = kept
     part = found.run["part"]
     marks = loader_marks(part)
     train_ids = chosen.work.source.ids("train")
@@ -248,9 +250,7 @@ def test_a_loader_that_does_not_tell_goes_on_from_the_last_whole_epoch(often: Ma
     assert resumed.ledger is not None
     assert resumed.ledger.exact
     (told,) = notes.texts
-    assert told.endswith(
-        "does not tell what it has delivered: checkpoints are written after whole epochs only"
-    )
+    assert told.endswith("what it has delivered: checkpoints are written after whole epochs only")
 
 
 @pytest.mark.parametrize(
@@ -272,18 +272,18 @@ def test_a_loader_that_does_not_tell_goes_on_from_the_last_whole_epoch(often: Ma
         {"unheard": 1},
     ],
 )
-def test_a_damaged_part_is_refused(often: MakeTraining, damage: Any) -> None:
-    chosen, found = kept(often)
+def test_a_damaged_part_is_refused(kept: Kept, damage: Any) -> None:
+    chosen, found = kept
     assert chosen.checkpoint is not None
     part = found.run["part"]
     found.run["part"] = part | damage if isinstance(damage, dict) and damage else damage
     save(chosen.checkpoint, found)
-    with pytest.raises(CheckpointError, match="damaged|cannot be gone on from"):
+    with pytest.raises(CheckpointError, match=r"damaged|cannot be gone on from"):
         train(chosen)
 
 
-def test_a_part_of_other_images_is_refused(often: MakeTraining) -> None:
-    chosen, found = kept(often)
+def test_a_part_of_other_images_is_refused(kept: Kept) -> None:
+    chosen, found = kept
     assert chosen.checkpoint is not None
     found.run["part"]["loader"]["data"] = "another"
     save(chosen.checkpoint, found)
