@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from throughput.resuming import unpacked
+from throughput.sources import open_source
 from throughput.training.checkpoint import Checkpoint, read
 
 MODEL, EPOCHS, BATCH = "cnn32", 2, 4
@@ -212,10 +213,9 @@ def main() -> None:
             subprocess.run(
                 [sys.executable, "-m", "throughput", *synth], check=True, stdout=subprocess.DEVNULL
             )
-        batches = EPOCHS * arguments.photos // BATCH
+        batches = EPOCHS * len(open_source(data).ids("train")) // BATCH
         draw = random.Random(arguments.seed)
-        most_batches = max(1, batches // 6)
-        drill = Drill(folder, data, arguments.loader, arguments.workers, most_batches, draw)
+        drill = Drill(folder, data, arguments.loader, arguments.workers, max(1, batches // 6), draw)
         faults = run(drill, arguments.kills)
     for fault in faults:
         print(fault)

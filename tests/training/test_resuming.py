@@ -306,8 +306,8 @@ def test_nothing_may_be_lost_in_less_than_no_time(often: MakeTraining) -> None:
         often(1, checkpoint_seconds=-1.0)
 
 
-def test_a_command_that_is_killed_goes_on_exactly(surroundings: dict[str, str]) -> None:
-    drill = (str(KILLING), "--kills=3", "--photos=48", "--workers=1", "--seed=1")
+def test_a_command_that_is_killed_goes_on_exactly(images: Path, surroundings: dict[str, str]) -> None:
+    drill = (str(KILLING), "--kills=3", f"--data={images}", "--workers=1", "--seed=1")
     ran = subprocess.run(
         [sys.executable, *drill], env=surroundings, capture_output=True, text=True, check=False
     )
