@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from throughput.errors import OptionError
+from throughput.contracts import Resumable
+from throughput.errors import OptionError, StateError
+from throughput.measure.ledger import Ledger
 from throughput.training.checkpoint import Checkpoint, Subject, read, require_same
 from throughput.training.course import Training, require_course
 from throughput.training.errors import CheckpointError
@@ -54,6 +56,20 @@ def part_of(path: Path, run: Mapping[str, Any], epoch: int) -> Part | None:
     if not whole:
         raise CheckpointError(f"{path} is damaged: it does not tell how far it was in epoch {epoch + 1}")
     return part
+
+
+def load_part(path: Path, part: Part, loader: Resumable | None, ledger: Ledger) -> None:
+    """Let the loader bring the rest. ledger: one to try the part's on. Raises CheckpointError."""
+    if loader is None or part.loader is None:
+        raise CheckpointError(
+            f"{path} was kept in the middle of an epoch, and its loader cannot go on there any more: start "
+            "anew with another --checkpoint and without --resume"
+        )
+    try:
+        loader.load_state_dict(part.loader)
+        ledger.begin(part.epoch, part.ledger)
+    except (StateError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be gone on from: {error}") from error
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:

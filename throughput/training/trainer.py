@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from throughput.contracts import Prepared, Progress, Work, no_progress
-from throughput.errors import OptionError, StateError
+from throughput.errors import OptionError
 from throughput.measure.feed import Feed
 from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
@@ -46,7 +46,7 @@ from throughput.training.metrics import judge
 from throughput.training.past import Past, past_of
 from throughput.training.predictions import Predictions, answering, predict
 from throughput.training.process import torch_errors_in_words, torch_settings
-from throughput.training.resumption import Part, checkpoint_to_go_on_from, part_of
+from throughput.training.resumption import Part, checkpoint_to_go_on_from, load_part, part_of
 from throughput.training.step import Horizon, StepSettings, TrainingStep
 
 
@@ -264,6 +264,7 @@ class _Course:
         return LedgerCount((*self._past.counts, *now.epochs), mislabelled)
 
     def _restore(self, found: Checkpoint) -> None:
+        assert self._path is not None
         try:
             self._step.model.load_state_dict(found.weights)
             self._step.restore(found.run["step"])
@@ -274,7 +275,7 @@ class _Course:
         self._weights = found.weights
         self._part = part_of(self._path, found.run, len(self._records))
         if self._part is not None:
-            self._load_part(self._part)
+            load_part(self._path, self._part, self._feed.resumable, self._new_ledger())
         if self._watch is not None and self._records:
             best_loss, best_epoch = self._past.best_loss, self._past.best_epoch
             if best_loss is None or best_epoch is None:
@@ -282,18 +283,6 @@ class _Course:
             self._watch = replace(
                 self._watch, best_loss=best_loss, best_epoch=best_epoch, best_weights=dict(found.weights)
             )
-
-    def _load_part(self, part: Part) -> None:
-        if self._feed.resumable is None or part.loader is None:
-            raise CheckpointError(
-                f"{self._path} was kept in the middle of an epoch, and the loader {self._training.loader} "
-                "cannot go on there: start anew with another --checkpoint and without --resume"
-            )
-        try:
-            self._feed.resumable.load_state_dict(part.loader)
-            self._new_ledger().begin(part.epoch, part.ledger)  # to see whether it fits
-        except (StateError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{self._path} cannot be gone on from: {error}") from error
 
     def _new_ledger(self) -> Ledger:
         source = self._train_source
