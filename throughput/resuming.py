@@ -93,15 +93,15 @@ def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     first = dict(states[0]) if states else {}
     common = ("epoch", "samples", "by_all", "world_size", *_FITTING)
-    ranks = sorted(state.get("rank", -1) for state in states)
-    if ranks != list(range(first.get("world_size", 0))) or not ranks:
+    ranks = [state.get("rank") for state in states]
+    if set(ranks) != set(range(len(ranks))) or first.get("world_size") != len(ranks):
         raise StateError(f"the states of all ranks are wanted, each once, and these are of ranks {ranks}")
     for name in common:
         if any(state.get(name) != first.get(name) for state in states):
             raise StateError(f"these states differ in their {name}: take them all after the same step")
+    parts = [_delivered(state, state.get("samples")) for state in states]
     every = np.zeros(first["samples"], np.bool_)
-    for state in states:
-        one = _delivered(state, first["samples"])
+    for one in parts:
         for marks in (one.by_all, one.by_rank):
             every[: len(marks)] |= marks
     return first | {"by_all": packed(every), "by_rank": "", "rank": None, "world_size": None}
@@ -116,8 +116,10 @@ def unpacked(text: object, count: int) -> Marks:
     """(count,), or (0,) for no text. Raises StateError for what ``packed`` did not give of so many."""
     if text == "":
         return _NONE
+    if not isinstance(text, str):
+        raise StateError(f"a state is damaged: its marks cannot be read ({type(text).__name__})")
     try:
-        octets = np.frombuffer(base64.b64decode(str(text), validate=True), np.uint8)
+        octets = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
     except (binascii.Error, ValueError) as error:
         raise StateError(f"a state is damaged: its marks cannot be read ({error})") from error
     if len(octets) != -(-count // 8):
@@ -133,9 +135,11 @@ def _identity(work: Work) -> dict[str, Any]:
     return {"data": source.fingerprint, "split": split, "seed": work.seed}
 
 
-def _delivered(state: Mapping[str, Any], samples: int) -> Delivered:
+def _delivered(state: Mapping[str, Any], samples: object) -> Delivered:
     epoch = state.get("epoch")
-    if not isinstance(epoch, int) or epoch < 0 or state.get("samples") != samples:
+    if not (isinstance(epoch, int) and isinstance(samples, int) and epoch >= 0 and samples >= 0) or (
+        state.get("samples") != samples
+    ):
         raise StateError("a state is damaged: it does not tell its epoch, or how many samples there are")
     return Delivered(epoch, unpacked(state.get("by_all"), samples), unpacked(state.get("by_rank"), samples))
 

@@ -73,24 +73,23 @@ class Drill:
 
 def killed(drill: Drill, name: str, workers: int) -> bool:
     """Start or go on, and kill at a random moment; False where the run ended before that."""
-    process = drill.start(name, workers, f"--checkpoint-every={SMALLEST_WAIT_SECONDS}s")
-    try:
-        moment = drill.draw.random()
-        if moment < START_SHARE:
-            ended = _ends_within(process, START_SECONDS * moment / START_SHARE)
-        else:
-            ended = _writes(process, drill.path(name), drill.draw.randint(1, drill.most_batches))
-            ended = ended or _ends_within(process, drill.draw.uniform(0, 0.05))
-        if ended:
-            _, said = process.communicate()
-            if process.returncode:
-                raise SystemExit(f"{name} failed: {said}")
-        return not ended
-    finally:
-        # Its workers would end by themselves, seconds later.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    with drill.start(name, workers, f"--checkpoint-every={SMALLEST_WAIT_SECONDS}s") as process:
+        try:
+            moment = drill.draw.random()
+            if moment < START_SHARE:
+                ended = _ends_within(process, START_SECONDS * moment / START_SHARE)
+            else:
+                ended = _writes(process, drill.path(name), drill.draw.randint(1, drill.most_batches))
+                ended = ended or _ends_within(process, drill.draw.uniform(0, 0.05))
+            if ended:
+                _, said = process.communicate()
+                if process.returncode:
+                    raise SystemExit(f"{name} failed: {said}")
+        finally:
+            # Its workers would end by themselves, seconds later.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return not ended
 
 
 def _ends_within(process: subprocess.Popen[str], seconds: float) -> bool:

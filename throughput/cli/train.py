@@ -129,8 +129,8 @@ def command(
 ) -> int:
     """Train a model on images that any loader feeds, and judge it on those that are held out.
 
-    Exit status: 0 done, 2 wrong input or a loss that is no finite number (the checkpoint of the epoch
-    before is kept), 130 interrupted (--resume goes on from the batch at which it was, where the batch ends
+    Exit status: 0 done, 2 wrong input or a loss that is no finite number (the last checkpoint
+    is kept), 130 interrupted (--resume goes on from the batch at which it was, where the batch ends
     within a second, after SIGTERM within ten; else from the last checkpoint).
     """
     require_writable(json_path)

@@ -31,6 +31,7 @@ class Stopping:
     def __init__(self) -> None:
         self.asked = False
         self._owner = os.getpid()
+        self._before_alarm: Any = None
 
     @contextmanager
     def at_boundaries(self) -> Iterator[None]:
@@ -43,11 +44,14 @@ class Stopping:
             return
         before: dict[int, Any] = {one: signal.getsignal(one) for one in GRACE_SECONDS}
         before = {one: handler for one, handler in before.items() if callable(handler)}
-        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _interrupt)
         try:
-            for one in before.keys() & GRACE_SECONDS.keys():
+            for one in before:
                 signal.signal(one, self._note)
             yield
+        except Exception as error:
+            if self.asked:  # it may have ended the loader's processes as well, which torch tells at any place
+                raise KeyboardInterrupt from error
+            raise
         finally:
             self.arrived()
             for one, handler in before.items():
@@ -57,13 +61,17 @@ class Stopping:
 
     def arrived(self) -> None:
         """A boundary has come in time."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._before_alarm is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before_alarm)
+            self._before_alarm = None
 
     def _note(self, number: int, _: object) -> None:
         # A worker that was forked meanwhile has this handler, too, and is to end at once.
         if self.asked or os.getpid() != self._owner:
             raise KeyboardInterrupt
         self.asked = True
+        self._before_alarm = signal.signal(signal.SIGALRM, _interrupt)
         signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS[signal.Signals(number)])
 
 
