@@ -78,7 +78,8 @@ def train(
     """Train, and judge the weights that come out of it on the held-out images.
 
     make: builds the model to begin with; None: a fresh one, the same for every loader of a seed. Raises a
-    ThroughputError: DivergedError where a loss or a weight is not finite; the last checkpoint stays. OptionError where there is a checkpoint that nobody asked to go on from.
+    ThroughputError: DivergedError where a loss or a weight is not finite; the last checkpoint stays.
+    OptionError where there is a checkpoint that nobody asked to go on from.
     """
     with torch_settings(training), torch_errors_in_words(training), ExitStack() as opened:
         return _Course(training, listener or Silence(), progress, make, clock, opened).run()
