@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.contracts import UNKNOWN_ID, Batch
+from throughput.contracts import UNKNOWN_ID, Batch, Fault
 from throughput.errors import LoaderError
-from throughput.results import EpochCount, LedgerCount
+from throughput.results import BadSample, EpochCount, LedgerCount
 from throughput.resuming import packed, unpacked
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Ledger:
         self._labels = labels
         self._members: _Split | _OwnIds = _OwnIds() if expected_ids is None else _Split(expected_ids)
         self._finished: list[EpochCount] = []
+        self._told: Counter[tuple[str, str]] = Counter()
         self._epoch: int | None = None
         self._known: bool | None = None
         self._begin_counts()
@@ -42,6 +44,7 @@ class Ledger:
 
     def _begin_counts(self) -> None:
         self._members.forget()
+        self._bad: dict[int, Fault] = {}
         self._unique = self._duplicate = self._padded = self._unexpected = 0
 
     def begin(self, epoch: int, state: Mapping[str, Any] | None = None) -> None:
@@ -55,18 +58,25 @@ class Ledger:
         if state is not None:
             self._unique = self._members.see_marked(state["seen"])
             self._duplicate, self._padded, self._unexpected = (int(state[name]) for name in _COUNTS)
+            self._bad = {one: Fault(one, sample, cause) for one, sample, cause in state["bad"]}
             self._known = True if self._unique else None
 
     def state(self) -> dict[str, Any]:
         """What came so far of the epoch under way, as plain values for ``begin``."""
         counts = (self._duplicate, self._padded, self._unexpected)
-        return {"seen": self._members.marked()} | dict(zip(_COUNTS, counts, strict=True))
+        bad = [list(fault) for fault in self._bad.values()]
+        return {"seen": self._members.marked(), "bad": bad} | dict(zip(_COUNTS, counts, strict=True))
 
     def add_batch(self, batch: Batch) -> int:
         """``add`` its ids, and look at its labels."""
         if self._labels is not None:
             self._labels.add(batch.ids, batch.labels)
         return self.add(batch.ids.numpy())
+
+    def add_faults(self, faults: Iterable[Fault]) -> None:
+        """Samples that the loader named as bad: they are not missing."""
+        for fault in faults:
+            self._bad[fault.id] = fault
 
     def add(self, ids: NDArray[np.int64]) -> int:
         """Count one batch's ids, (N,) int64, -1 for padding; return how many came for the first time.
@@ -104,22 +114,26 @@ class Ledger:
     def count_finished(self) -> LedgerCount:
         """The same without an epoch that is under way, which goes on; all labels so far."""
         mislabelled = 0 if self._labels is None else self._labels.wrong()
-        return LedgerCount(tuple(self._finished), mislabelled)
+        bad = (BadSample(sample, cause, times) for (sample, cause), times in self._told.items())
+        return LedgerCount(tuple(self._finished), mislabelled, tuple(bad))
 
     def _close(self, *, complete: bool) -> None:
         if self._epoch is None:
             return
         if self.known:
             expected = self._members.count
+            self._told.update((fault.sample, fault.cause) for fault in self._bad.values())
+            lost = sum(self._members.lacks(sample) for sample in self._bad)
             self._finished.append(
                 EpochCount(
                     epoch=self._epoch,
                     complete=complete,
                     expected=self._unique if expected is None else expected,
                     unique=self._unique,
-                    missing=expected - self._unique if complete and expected is not None else None,
+                    missing=expected - self._unique - lost if complete and expected is not None else None,
                     duplicate=self._duplicate,
                     padded=self._padded,
+                    corrupt=lost,
                     unexpected=self._unexpected,
                 )
             )
@@ -137,6 +151,12 @@ class _Split:
 
     def forget(self) -> None:
         self._seen = np.zeros(len(self._belongs), np.bool_)
+
+    def lacks(self, sample_id: int) -> bool:
+        """Whether it belongs, and has not come."""
+        return 0 <= sample_id < len(self._belongs) and bool(
+            self._belongs[sample_id] and not self._seen[sample_id]
+        )
 
     def among(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those that belong."""
@@ -166,6 +186,10 @@ class _OwnIds:
 
     def forget(self) -> None:
         self._seen: set[int] = set()
+
+    def lacks(self, sample_id: int) -> bool:
+        """Whether it has not come."""
+        return sample_id not in self._seen
 
     def among(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return ids

@@ -177,6 +177,7 @@ def train_epoch(
         except LoaderError:
             # What asked this process to end may have ended the loader's own. No batch is half trained on.
             if keeping is not None and keeping.stopping.asked and step.between_updates:
+                ledger.add_faults(feed.take_faults())
                 so_far.keep(keeping, step.device)
             raise
         if batch is None:
@@ -189,7 +190,9 @@ def train_epoch(
             else:
                 set_random_states(part.random, step.device)
             begun()
-        so_far.pulled(batch, clock() - before)
+        waited_seconds = clock() - before
+        ledger.add_faults(feed.take_faults())
+        so_far.pulled(batch, waited_seconds)
         so_far.stepped(step(batch), len(batch.labels))
         # Held on to, this batch would keep its memory from being used for the next one.
         del batch
@@ -201,6 +204,7 @@ def train_epoch(
     if so_far.batches == 0:
         raise LoaderError(f"the loader yielded no batch in epoch {epoch}")
     step.update()
+    ledger.add_faults(feed.take_faults())
     if keeping is not None and keeping.stopping.asked:
         so_far.keep(keeping, step.device)
     one = so_far.finished()

@@ -219,7 +219,7 @@ class _Course:
 
     def _predicted(self, split: _Judged) -> Predictions:
         self._step.eval()
-        found = predict(self._step.predict, split.feed.epoch(0), split.ids)
+        found = predict(self._step.predict, split.feed.epoch(0), split.ids, split.feed.take_faults)
         self._step.train()
         return found
 
@@ -249,6 +249,7 @@ class _Course:
             passes=tuple(self._passes),
             counts=count.epochs,
             mislabelled=count.mislabelled,
+            bad_samples=count.bad_samples,
             best_loss=None if self._watch is None else self._watch.best_loss,
             best_epoch=None if self._watch is None else self._watch.best_epoch,
         )
@@ -259,9 +260,7 @@ class _Course:
         save(self._path, Checkpoint(self._subject, weights, run))
 
     def _ledger_count(self) -> LedgerCount:
-        now = self._ledger.count_finished()
-        mislabelled = self._past.mislabelled + now.mislabelled
-        return LedgerCount((*self._past.counts, *now.epochs), mislabelled)
+        return self._past.with_these(self._ledger.count_finished())
 
     def _restore(self, found: Checkpoint) -> None:
         assert self._path is not None
@@ -305,7 +304,8 @@ class _Course:
         predictions = None
         if self._held_out is not None:
             answer = answering(model, self._device, training.work.compute_dtype)
-            predictions = predict(answer, self._held_out.feed.epoch(0), self._held_out.ids)
+            feed = self._held_out.feed
+            predictions = predict(answer, feed.epoch(0), self._held_out.ids, feed.take_faults)
         target_seconds = self._target_seconds()
         run = TrainingRun(
             model=training.model,
