@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from throughput.contracts import Fault, LoaderFactory, OnError, Source, Split, Work
+from throughput.contracts import Fault, LoaderFactory, OnError, Resumable, Source, Split, Work
 from throughput.errors import SampleError, ThroughputError, TooManyErrorsError
 from throughput.registry import load_loader, missing_requirements
 from throughput.sources import FolderSource, ShardSource, open_source
@@ -251,3 +251,30 @@ def test_a_header_damaged_in_mid_shard_loses_nothing_that_can_be_read(
 def test_other_values_are_refused(changes: dict[str, object], packed: ShardSource) -> None:
     with pytest.raises(ThroughputError, match=r"--(on-error|max-errors)"):
         replace(Work(packed), **changes)  # type: ignore[arg-type] # that is the point
+
+
+@pytest.mark.parametrize("on_error", ["skip", "substitute"])
+def test_a_bad_sample_of_what_was_delivered_does_not_come_again(
+    factory: LoaderFactory, folders: Damaged, on_error: OnError
+) -> None:
+    source = open_source(folders.damaged)
+    work = Work(source, image_size=32, batch_size=4, workers=2, on_error=on_error)
+    options = factory.Options()
+    work = factory.prepare(work, options).work
+    ids: list[int] = []
+    bad: list[int] = []
+    with factory.open(work, options) as loader:
+        assert isinstance(loader, Resumable)
+        batches = loader.epoch(0)
+        while not bad:
+            ids += next(batches).ids.tolist()
+            bad += [fault.id for fault in loader.take_faults()]
+        state = loader.state_dict()
+    with factory.open(work, options) as loader:
+        assert isinstance(loader, Resumable)
+        loader.load_state_dict(state)
+        for batch in loader.epoch(0):
+            ids += batch.ids.tolist()
+        bad += [fault.id for fault in loader.take_faults()]
+    assert sorted(bad) == sorted(folders.bad["train"])
+    assert sorted(sample for sample in ids if sample >= 0) == sorted({*source.ids("train").tolist()} - {*bad})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from throughput.contracts import UNKNOWN_ID, Batch, Fault
-from throughput.errors import LoaderError
+from throughput.errors import LoaderError, StateError
 from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
 from throughput.results import BadSample, EpochCount, LedgerCount
@@ -233,3 +234,24 @@ def test_naming_a_sample_makes_up_for_no_other() -> None:
     ledger.end()
     (one,) = ledger.count().epochs
     assert (one.unique, one.corrupt, one.missing) == (4, 1, 1)
+
+
+def test_an_epoch_goes_on_where_an_earlier_process_left_it() -> None:
+    first, second = [*EXPECTED[:3].tolist(), int(EXPECTED[0]), -1], EXPECTED[3:-1]
+    fault = Fault(int(EXPECTED[-1]), "a.jpg", "is no image")
+    whole, one, other = (Ledger(EXPECTED) for _ in range(3))
+    for ledger in (whole, one):
+        ledger.begin(3)
+        ledger.add(np.array(first))
+        ledger.add_faults([fault])
+    state = json.loads(json.dumps(one.state()))
+    assert one.count_finished().epochs == ()
+    other.begin(3, state)
+    for ledger in (whole, other):
+        ledger.add(second)
+        ledger.end()
+    assert other.count() == whole.count()
+    (epoch,) = other.count().epochs
+    assert (epoch.missing, epoch.duplicate, epoch.padded, epoch.corrupt) == (0, 1, 1, 1)
+    with pytest.raises(StateError):
+        Ledger(np.arange(1000)).begin(3, state)
