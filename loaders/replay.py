@@ -13,6 +13,7 @@ from throughput.errors import OptionError
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.measure.feed import Feed
 from throughput.pixels import render_sound
+from throughput.resuming import Delivered
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class _FirstBatches(EpochLoader):
         whole: OnError = "raise" if work.on_error == "raise" else "substitute"
         super().__init__(replace(work, on_error=whole), sum(map(len, self._keys)))
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:  # noqa: ARG002 - all of it, always
         import torch
 
         for ids in self._keys:
