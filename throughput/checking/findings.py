@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+_ESCAPED = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 SCHEMA = 1
 """Of the JSON; raised when a key changes its meaning."""
 
@@ -22,7 +23,7 @@ class Place:
     def line(self) -> str:
         """For scripts: the path; of what lies in a shard also key and byte, with tabs between them."""
         parts = (self.path, *(() if self.offset is None else (self.key or "", str(self.offset))))
-        return "\t".join(parts)
+        return "\t".join(part.translate(_ESCAPED) for part in parts)
 
 
 @dataclass(frozen=True)

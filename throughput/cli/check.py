@@ -61,9 +61,9 @@ def command(
     """Read and decode every sample of DATA, and list those that are bad, with the place and the cause.
 
     DATA is a folder of class folders, tar shards, a pattern of shards, or an array (.npy) with its --labels.
-    Looked for are files that are empty, truncated, damaged, no images, too large or unreadable; bytes that are
-    not those that were packed; samples that crash a decoder; and shards that are missing, torn, or damaged in
-    the middle. What is peculiar but no fault is counted. An interrupted check goes on where it was. Exit
+    Looked for are files that are empty, truncated, damaged, no images, too large or unreadable; bytes that
+    are not those that were packed; samples that crash a decoder; and shards that are missing, torn, or damaged
+    in the middle. What is peculiar but no fault is counted. An interrupted check goes on where it was. Exit
     status: 0 done, all good; 1 something is bad; 2 wrong input; 130 interrupted.
     """
     from throughput.checking.findings import as_json
@@ -82,8 +82,20 @@ def command(
         listing = list_pieces(
             data, label_field=label_field, allow_pipe=allow_pipe, labels=labels, progress=progress
         )
-        kept = Kept(listing)
-        found = check(listing, chosen_workers, kept=kept, again=again, progress=progress)
+    kept = Kept(listing)
+    done = None if again else kept.load()
+    if done is not None:
+        click.echo(
+            f"throughput: going on where an interrupted check was: {done.samples} of {listing.samples} samples "
+            f"were looked at (--again begins anew)",
+            err=True,
+        )
+    try:
+        with progress_bar() as progress:
+            found = check(listing, chosen_workers, kept=kept, again=again, progress=progress)
+    except KeyboardInterrupt:
+        click.echo("throughput: interrupted; the same command goes on from here", err=True)
+        raise
     _tell(found)
     if json_path is not None:
         _write(json_path, json.dumps(as_json(found), indent=1))
@@ -102,12 +114,6 @@ def _tell(found: Findings) -> None:
     )
     if len(faults) > _MOST_ROWS:
         click.echo(f"and {len(faults) - _MOST_ROWS} more: --json and --list write them all")
-    if found.resumed_samples:
-        click.echo(
-            f"{found.resumed_samples} of the samples were looked at by an interrupted check "
-            f"(--again begins anew)",
-            err=True,
-        )
     megabytes = found.bytes / 1e6
     workers = "1 worker" if found.workers == 1 else f"{found.workers} workers"
     kinds = _listed(Counter(fault.fault for fault in found.bad))
@@ -121,14 +127,15 @@ def _tell(found: Findings) -> None:
         click.echo(f"{len(found.shards)} shards, {len(damaged)} bad{kinds}")
         known = [shard for shard in found.shards if shard.expected is not None]
         if known:
-            reached = sum(shard.reached for shard in known)
-            click.echo(
-                f"{reached} of the {sum(shard.expected or 0 for shard in known)} samples packed are there"
+            reached, expected = (
+                sum(shard.reached for shard in known),
+                sum(shard.expected or 0 for shard in known),
             )
+            click.echo(f"{reached} of the {expected} samples that were packed can be reached")
     for remark in found.remarks:
         first = remark.first
         key = "" if first.key is None else f", key {first.key}"
-        click.echo(f"no fault: {remark.times} {remark.kind} (first: {first.path}{key})")
+        click.echo(f"no fault: {remark.times} {remark.kind} (first: {_shown(first.path + key)})")
 
 
 def _listed(kinds: Counter[str]) -> str:
@@ -138,7 +145,12 @@ def _listed(kinds: Counter[str]) -> str:
 def _row(fault: Fault) -> tuple[str, ...]:
     place = fault.place
     byte = "" if place.offset is None else str(place.offset)
-    return (place.path, place.key or "", byte, fault.fault, fault.cause)
+    return (_shown(place.path), _shown(place.key or ""), byte, fault.fault, _shown(fault.cause))
+
+
+def _shown(text: str) -> str:
+    """Without what a terminal would obey, or cannot write: names come from whoever made the files."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _write(path: Path, text: str) -> None:
