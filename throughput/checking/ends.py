@@ -20,6 +20,7 @@ _FIRST_SEGMENT, _RESERVED = 0xC0, range(0xF0, 0xFE)
 """No encoder writes markers outside of these: they are damage."""
 _END = 0xD9
 _PNG_SIGNATURE_BYTES = 8
+_FEW_ZEROS = 64
 
 
 class Wrong(NamedTuple):
@@ -42,7 +43,9 @@ def jpeg_ending(data: bytes) -> Ending:
     while True:
         found = _NEXT_MARKER.search(data, place)
         if found is None:
-            return _cut("it ends without its end marker (EOI)")
+            zeros = len(data) - len(data.rstrip(b"\0"))
+            tail = f", in {zeros} zeros" if zeros > _FEW_ZEROS else ""
+            return _cut(f"it ends without its end marker (EOI){tail}")
         marker, place = data[found.end() - 1], found.end()
         if marker == _END:
             return Ending(None, len(data) - place)

@@ -23,7 +23,7 @@ from throughput.checking.ends import (
     webp_ending,
 )
 from throughput.errors import first_line
-from throughput.sources.names import extension
+from throughput.sources.names import extension, image_extension
 
 EMPTY, GARBAGE, BOMB, MEMORY = "empty", "garbage", "bomb", "memory"
 
@@ -62,12 +62,17 @@ def look_at(data: bytes, name: str) -> Look:
         except UnidentifiedImageError:
             return Look(Wrong(GARBAGE, f"not an image of a known type{_what_else(data)}"))
         except Exception as error:  # noqa: BLE001 - decoders raise what they like; all of it is a finding
-            return Look(_wrong(error, "its header is damaged"))
+            # Pillow hands a whole WebP to its decoder at once.
+            cut = webp_ending(data).wrong if image_extension(data) == "webp" else None
+            return Look(cut or _wrong(error, "its header is damaged"))
         remarks = _remarks(image, data, name)
         ending = _ending(image, data)
         if ending.trailing_bytes and image.format != "MPO":
             remarks.append("trailing bytes")
-        return Look(ending.wrong or _decoding(image, data), (*remarks,))
+        wrong = ending.wrong or _decoding(image, data)
+        if wrong is None:
+            remarks += _exif_remarks(image)
+        return Look(wrong, (*remarks,))
 
 
 def _what_else(data: bytes) -> str:
@@ -129,10 +134,13 @@ def _remarks(image: Image.Image, data: bytes, name: str) -> list[str]:
         "progressive": is_jpeg and "progressive" in image.info,
         "wrong extension": extension(name) not in _EXTENSIONS.get(image.format or "", {extension(name)}),
     }
-    found = [kind for kind, has_it in remarks.items() if has_it]
+    return [kind for kind, has_it in remarks.items() if has_it]
+
+
+def _exif_remarks(image: Image.Image) -> list[str]:
+    """Of a decoded image: to find the EXIF data of a PNG, Pillow decodes it."""
     try:
-        if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
-            found.append("exif rotation")
-    except Exception:  # noqa: BLE001 - the pixels may be whole all the same
-        found.append("damaged exif")
-    return found
+        rotated = image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
+    except Exception:  # noqa: BLE001 - the pixels are whole all the same
+        return ["damaged exif"]
+    return ["exif rotation"] if rotated else []

@@ -62,9 +62,9 @@ def command(
 
     DATA is a folder of class folders, tar shards, a pattern of shards, or an array (.npy) with its --labels.
     Looked for are files that are empty, truncated, damaged, no images, too large or unreadable; bytes that
-    are not those that were packed; samples that crash a decoder; and shards that are missing, torn, or damaged
-    in the middle. What is peculiar but no fault is counted. An interrupted check goes on where it was. Exit
-    status: 0 done, all good; 1 something is bad; 2 wrong input; 130 interrupted.
+    are not those that were packed; samples that crash a decoder; and shards that are missing, torn, or
+    damaged in the middle. What is peculiar but no fault is counted. An interrupted check goes on where it
+    was. Exit status: 0 done, all good; 1 something is bad; 2 wrong input; 130 interrupted.
     """
     from throughput.checking.findings import as_json
     from throughput.checking.kept import Kept
@@ -86,8 +86,8 @@ def command(
     done = None if again else kept.load()
     if done is not None:
         click.echo(
-            f"throughput: going on where an interrupted check was: {done.samples} of {listing.samples} samples "
-            f"were looked at (--again begins anew)",
+            f"throughput: going on where an interrupted check was: "
+            f"{done.samples} of {listing.samples} samples were looked at (--again begins anew)",
             err=True,
         )
     try:
