@@ -130,7 +130,7 @@ class _Surveyor:
             if isinstance(found, Damage):
                 self._end_sample()
                 so_far = len(self._survey.members)
-                self._survey.wrong(TAR, f"{found.cause} ({so_far} samples lie before)", offset=found.offset)
+                self._survey.wrong(TAR, f"{found.cause} (samples before it: {so_far})", offset=found.offset)
                 continue
             parted = key_and_extension(found.name)
             if parted is None:
