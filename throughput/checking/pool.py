@@ -13,7 +13,6 @@ from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import cast
 
 from throughput.checking.ends import Wrong
 from throughput.checking.listing import Piece
@@ -53,7 +52,7 @@ class _Worker:
             )
         self.connection = Connection(ours.detach())
         self.unanswered: deque[Piece] = deque()
-        self.is_ready = False
+        self.is_ready = self.is_dead = False
         with suppress(BrokenPipeError, ConnectionResetError):  # its end is noticed where it is listened to
             self.connection.send(source)
 
@@ -63,12 +62,19 @@ class _Worker:
         with suppress(BrokenPipeError, ConnectionResetError):  # as above
             self.connection.send(pieces)
 
-    def answer(self) -> Seen | str | None:
-        """What it says next; None where it has died."""
-        try:
-            return cast("Seen | str", self.connection.recv())
-        except (EOFError, OSError):
-            return None
+    def answers(self) -> Iterator[Seen]:
+        """What it has said by now; afterwards ``is_dead`` tells whether it will say no more."""
+        while self.connection.poll():
+            try:
+                said: Seen | str = self.connection.recv()
+            except (EOFError, OSError):
+                self.is_dead = True
+                return
+            if isinstance(said, Seen):
+                self.unanswered.popleft()
+                yield said
+            else:
+                self.is_ready = said == READY
 
     def end(self) -> int:
         """End it; its exit status, negative for a signal."""
@@ -96,21 +102,15 @@ def look_in_parallel(
             if not busy:
                 return
             ready = wait([stop, *(worker.connection for worker in busy)])
-            if stop in ready:
-                raise KeyboardInterrupt
             for worker in busy:
-                if worker.connection not in ready:
-                    continue
-                said = worker.answer()
-                if said is None:
+                for seen in worker.answers():
+                    is_suspect = seen.number in suspects
+                    yield seen._replace(remarks=(*seen.remarks, DIED_ONCE)) if is_suspect else seen
+                if worker.is_dead:
                     crew.remove(worker)
                     yield from _bury(worker, again, suspects)
-                elif isinstance(said, str):
-                    worker.is_ready = said == READY
-                else:
-                    worker.unanswered.popleft()
-                    is_suspect = said.number in suspects
-                    yield said._replace(remarks=(*said.remarks, DIED_ONCE)) if is_suspect else said
+            if stop in ready:
+                raise KeyboardInterrupt
     finally:
         for worker in crew:
             worker.process.kill()
