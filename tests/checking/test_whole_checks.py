@@ -173,7 +173,7 @@ def test_arrays_are_looked_at(checked, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((20, 8, 8), np.uint8))
     np.save(tmp_path / "labels.npy", np.arange(20) % 2)
     found = checked(tmp_path / "images.npy", labels=tmp_path / "labels.npy")
-    assert (found.samples, found.faults) == (20, ())
+    assert (found.samples, found.faults, found.remarks) == (20, (), ())
 
 
 def test_a_decoder_that_kills_its_process_is_named_and_the_check_goes_on(checked, folder, deadly):

@@ -51,7 +51,10 @@ class Look(NamedTuple):
 
 
 def look_at(data: bytes, name: str) -> Look:
-    """Look at an encoded image. name: of its file or member, whose extension is held against the bytes."""
+    """Look at an encoded image.
+
+    name: of its file or member, whose extension is held against the bytes; empty where it has none.
+    """
     if not data:
         return Look(Wrong(EMPTY, "the file is empty"))
     with warnings.catch_warnings():
@@ -132,7 +135,8 @@ def _remarks(image: Image.Image, data: bytes, name: str) -> list[str]:
         "alpha": image.has_transparency_data,
         "animated": not is_jpeg and bool(getattr(image, "is_animated", False)),
         "progressive": is_jpeg and "progressive" in image.info,
-        "wrong extension": extension(name) not in _EXTENSIONS.get(image.format or "", {extension(name)}),
+        "wrong extension": name != ""
+        and extension(name) not in _EXTENSIONS.get(image.format or "", {extension(name)}),
     }
     return [kind for kind, has_it in remarks.items() if has_it]
 

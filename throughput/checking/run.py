@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 
+from throughput.checking.examine import Seen
 from throughput.checking.findings import Fault, Findings, Remark, Tally
 from throughput.checking.kept import Kept
 from throughput.checking.listing import Listing, Piece
 from throughput.checking.pool import look_in_parallel
 from throughput.checking.stopping import stop_requests
-from throughput.checking.worker import Seen
 from throughput.contracts import Progress, no_progress, require_count
 
 CHECKSUM = "checksum"
