@@ -5,15 +5,14 @@ Formats: JPEG ITU-T T.81 (B.1.1), PNG ISO/IEC 15948 (5.3), WebP RFC 9649 (2.4).
 
 from __future__ import annotations
 
-import re
 import zlib
 from typing import NamedTuple
 
 TRUNCATED = "truncated"
 DAMAGED = "damaged"
 
-# In coded data a 0xFF is followed by 0x00 or is a restart marker; anything else begins the next segment.
-_NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_CODED = frozenset({0x00, 0xFF, *range(0xD0, 0xD8)})
+"""What follows 0xFF in coded data, fill bytes and restart markers among it; else a segment begins."""
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment: TEM, RSTn, SOI."""
 _FIRST_SEGMENT, _RESERVED = 0xC0, range(0xF0, 0xFE)
@@ -41,23 +40,32 @@ def jpeg_ending(data: bytes) -> Ending:
     """Walk the segments of a JPEG to its end marker (EOI)."""
     place = 2
     while True:
-        found = _NEXT_MARKER.search(data, place)
-        if found is None:
+        place = _next_marker(data, place)
+        if place < 0:
             zeros = len(data) - len(data.rstrip(b"\0"))
             tail = f", in {zeros} zeros" if zeros > _FEW_ZEROS else ""
             return _cut(f"it ends without its end marker (EOI){tail}")
-        marker, place = data[found.end() - 1], found.end()
+        begin, marker = place - 1, data[place]
+        place += 1
         if marker == _END:
             return Ending(None, len(data) - place)
         if marker in _ALONE:
             continue
         if marker < _FIRST_SEGMENT or marker in _RESERVED:
-            cause = f"its coded data is broken at byte {found.start()} (marker 0x{marker:02x})"
+            cause = f"its coded data is broken at byte {begin} (marker 0x{marker:02x})"
             return Ending(Wrong(DAMAGED, cause))
         length = int.from_bytes(data[place : place + 2], "big")
         if length < 2 or place + length > len(data):
-            return _cut(f"it ends inside the segment at byte {found.start()} (marker 0x{marker:02x})")
+            return _cut(f"it ends inside the segment at byte {begin} (marker 0x{marker:02x})")
         place += length
+
+
+def _next_marker(data: bytes, place: int) -> int:
+    """Where the second byte of the next marker lies that ends coded data; -1 where none follows."""
+    while (place := data.find(b"\xff", place) + 1) > 0:
+        if place < len(data) and data[place] not in _CODED:
+            return place
+    return -1
 
 
 def png_ending(data: bytes) -> Ending:
