@@ -19,9 +19,10 @@ from throughput.checking.shards import NO_END_MARK, Named, Survey, survey_shard
 from throughput.contracts import Progress, Source, no_progress
 from throughput.errors import OptionError
 from throughput.sources import FolderSource, open_source
+from throughput.sources.folder import open_folder
 from throughput.sources.manifest import Manifest, manifest_above
 from throughput.sources.names import Names
-from throughput.sources.opening import NamedShards, named_shards
+from throughput.sources.opening import NamedShards, named_folder, named_shards
 from throughput.sources.scan import key_of
 from throughput.threads import in_threads
 
@@ -202,10 +203,12 @@ def list_pieces(
         if labels is not None:
             raise OptionError(f"--labels {labels} goes with an array of images (.npy): shards bring theirs")
         return _list_shards(data, shards, label_field, progress)
+    if labels is None and (folder := named_folder(data)):
+        return FolderListing(open_folder(str(data), *folder, progress, keep_unreadable=True))
     source = open_source(
         data, label_field=label_field, allow_pipe=allow_pipe, labels=labels, progress=progress
     )
-    return FolderListing(source) if isinstance(source, FolderSource) else SourceListing(source)
+    return SourceListing(source)
 
 
 def _list_shards(

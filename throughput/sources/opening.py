@@ -121,16 +121,20 @@ def _open_folder(
     _require_finished(root)
     if shards := _tars(root):
         return open_shards(location, shards, None, label_field, progress, fraction)
-    train = root / "train"
-    if _tars(train):
+    if _tars(root / "train"):
         return _open_split_shards(location, root, label_field, fraction, progress)
-    if not _has_folders(train):
-        return open_folder(location, root, ("",), progress, fraction)
+    top, splits = _class_folders(root)
+    if len(splits) > 1:
+        _require_no_fraction(location, fraction)
+    return open_folder(location, top, splits, progress, fraction)
+
+
+def _class_folders(root: Path) -> tuple[Path, tuple[str, ...]]:
+    """The folder, and the folders in it, train first, in which class folders lie; ``""`` for itself."""
+    if not _has_folders(root / "train"):
+        return root, ("",)
     held_out = next((name for name in ("val", "test") if _has_folders(root / name)), None)
-    if held_out is None:
-        return open_folder(location, train, ("",), progress, fraction)
-    _require_no_fraction(location, fraction)
-    return open_folder(location, root, ("train", held_out), progress)
+    return (root / "train", ("",)) if held_out is None else (root, ("train", held_out))
 
 
 def _require_no_fraction(location: str, fraction: float | None) -> None:
@@ -172,6 +176,12 @@ def named_shards(data: str | Path | Sequence[str | Path], *, allow_pipe: bool = 
     if not shards and (shards := _tars(root / "train")):
         shards += next((held_out for name in ("val", "test") if (held_out := _tars(root / name))), [])
     return NamedShards((*shards,)) if shards else None
+
+
+def named_folder(data: str | Path | Sequence[str | Path]) -> tuple[Path, tuple[str, ...]] | None:
+    """Where ``open_folder`` finds the class folders that ``data`` names; None where that is no folder."""
+    paths = _named(data)
+    return _class_folders(Path(paths[0])) if len(paths) == 1 and Path(paths[0]).is_dir() else None
 
 
 def _open_split_shards(
