@@ -258,7 +258,7 @@ def _state(survey: Survey) -> ShardState:
 
 def _remarks(surveys: Sequence[Survey]) -> tuple[Remark, ...]:
     strays = [survey.first_stray for survey in surveys if survey.first_stray is not None]
-    unmarked = [Place(survey.path) for survey in surveys if not survey.has_end_mark]
+    unmarked = [Place(survey.path) for survey in surveys if not (survey.has_end_mark or survey.faults)]
     found = []
     if strays:
         found.append(Remark(STRAY, sum(survey.strays for survey in surveys), strays[0]))
