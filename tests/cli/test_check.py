@@ -67,12 +67,15 @@ def test_damaged_shards_are_listed_beside_bad_samples(here, folder, tmp_path):
     assert str(second) in lines
 
 
-def test_names_cannot_command_the_terminal(here, folder):
+def test_names_cannot_command_the_terminal(here, folder, tmp_path):
     (folder / "class0" / "\x1b[31mred.jpg").write_bytes(b"")
-    said = here("check", folder, "--workers=1")
+    (folder / "class0" / "two\nlines.jpg").write_bytes(b"")
+    said = here("check", folder, "--workers=1", "--list", tmp_path / "bad.txt")
     assert said.returncode == 1
     assert "\x1b" not in said.stdout
     assert r"\x1b[31mred.jpg" in said.stdout
+    listed = (tmp_path / "bad.txt").read_text().splitlines()
+    assert [line.rpartition("/")[2] for line in listed] == ["\x1b[31mred.jpg", r"two\nlines.jpg"]
 
 
 @pytest.mark.parametrize(

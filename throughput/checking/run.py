@@ -105,7 +105,7 @@ def _findings(listing: Listing, tally: Tally, seconds: float, workers: int, resu
     ]
     return Findings(
         location=listing.location,
-        samples=listing.samples,
+        samples=tally.samples,
         bytes=tally.bytes,
         seconds=seconds,
         workers=workers,
