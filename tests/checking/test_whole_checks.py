@@ -17,6 +17,7 @@ import pytest
 from throughput.checking.findings import Place, as_json
 from throughput.checking.kept import Kept
 from throughput.checking.listing import list_pieces
+from throughput.checking.pool import PoolError
 from throughput.checking.run import check
 from throughput.errors import OptionError
 from throughput.sources import open_source
@@ -309,3 +310,12 @@ def test_the_json_holds_everything(checked, folder, packed):
 def test_no_worker_is_no_check(folder):
     with pytest.raises(OptionError):
         check(list_pieces(folder), 0)
+
+
+def test_workers_that_cannot_start_end_the_check_with_a_word(folder, tmp_path, monkeypatch):
+    home = tmp_path / "broken"
+    home.mkdir()
+    (home / "sitecustomize.py").write_text("import os; os._exit(7)")
+    monkeypatch.syspath_prepend(home)
+    with pytest.raises(PoolError, match="it ended with status 7"):
+        check(list_pieces(folder), 2)

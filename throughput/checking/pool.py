@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -25,6 +26,7 @@ MODULE = "throughput.checking.worker"
 CRASHED, DIED_ONCE = "crash", "worker died once"
 _CHUNK = 16
 """Pieces sent at once: few enough that two such fit into a socket's buffer, whatever their paths."""
+_MOST_FAILED_STARTS = 3
 
 
 class PoolError(ThroughputError):
@@ -93,70 +95,90 @@ def look_in_parallel(
     stop: a descriptor; KeyboardInterrupt is raised once it can be read. On leaving, all workers are gone.
     Raises PoolError where workers die before they have looked at anything.
     """
-    crew: list[_Worker] = []
-    again: deque[Piece] = deque()
-    suspects: set[int] = set()
+    crew = _Crew(pieces, workers, source)
     try:
-        while True:
-            _hand_out(pieces, again, suspects, crew, workers, source)
-            busy = [worker for worker in crew if worker.unanswered]
-            if not busy:
-                return
+        while busy := crew.hand_out():
             ready = wait([stop, *(worker.connection for worker in busy)])
             for worker in busy:
                 for seen in worker.answers():
-                    is_suspect = seen.number in suspects
+                    is_suspect = seen.number in crew.suspects
                     yield seen._replace(remarks=(*seen.remarks, DIED_ONCE)) if is_suspect else seen
                 if worker.is_dead:
-                    crew.remove(worker)
-                    yield from _bury(worker, again, suspects)
+                    yield from crew.bury(worker)
             if stop in ready:
                 raise KeyboardInterrupt
     finally:
-        for worker in crew:
-            worker.process.kill()
-        for worker in crew:
-            worker.end()
+        crew.end()
 
 
-def _hand_out(
-    pieces: Iterator[Piece],
-    again: deque[Piece],
-    suspects: set[int],
-    crew: list[_Worker],
-    workers: int,
-    source: Source | None,
-) -> None:
-    """Keep every worker busy: those with less than a chunk to do get another."""
-    for place in range(workers):
-        if place < len(crew) and len(crew[place].unanswered) >= _CHUNK:
-            continue
-        if again and place < len(crew) and crew[place].unanswered and again[0].number in suspects:
-            continue  # it gets a worker to itself, so that nothing else is suspected
-        chunk = [again.popleft()] if again else list(islice(pieces, _CHUNK))
-        if not chunk:
+@dataclass
+class _Crew:
+    """Workers, and what there is for them to do.
+
+    again: pieces of workers that died. suspects: numbers of those that one died at. failed_starts: workers
+    that died before they were ready, one after another.
+    """
+
+    pieces: Iterator[Piece]
+    size: int
+    source: Source | None
+    workers: list[_Worker] = field(default_factory=list)
+    again: deque[Piece] = field(default_factory=deque)
+    suspects: set[int] = field(default_factory=set)
+    failed_starts: int = 0
+
+    def hand_out(self) -> list[_Worker]:
+        """Give every worker that has less than a chunk to do another; those that have something to do."""
+        for place in range(self.size):
+            worker = self.workers[place] if place < len(self.workers) else None
+            if worker is not None and not self._may_have_more(worker):
+                continue
+            chunk = [self.again.popleft()] if self.again else list(islice(self.pieces, _CHUNK))
+            if not chunk:
+                break
+            if worker is None:
+                worker = _Worker(self.source)
+                self.workers.append(worker)
+            worker.give(chunk)
+        return [worker for worker in self.workers if worker.unanswered]
+
+    def _may_have_more(self, worker: _Worker) -> bool:
+        if self.again and self.again[0].number in self.suspects:
+            return not worker.unanswered  # a suspect comes first, so that nothing else is suspected with it
+        return len(worker.unanswered) < _CHUNK
+
+    def bury(self, worker: _Worker) -> Iterator[Seen]:
+        """Take back what a dead worker had to do; what it was at is suspect, or at fault the second time."""
+        self.workers.remove(worker)
+        status = worker.end()
+        if not worker.is_ready:
+            self.again.extend(worker.unanswered)
+            self.failed_starts += 1
+            if self.failed_starts == _MOST_FAILED_STARTS:
+                raise PoolError(
+                    f"processes that look at samples do not start: {_how(status)}; "
+                    f"what they said last is above"
+                )
             return
-        if place >= len(crew):
-            crew.append(_Worker(source))
-        crew[place].give(chunk)
-
-
-def _bury(worker: _Worker, again: deque[Piece], suspects: set[int]) -> Iterator[Seen]:
-    """Give back what a dead worker had to do; what it was at is suspect, or at fault the second time."""
-    status = worker.end()
-    if not worker.is_ready:
-        raise PoolError(
-            f"a process that looks at samples ended at once ({_how(status)}); its last words are above"
-        )
-    at, *others = worker.unanswered
-    if at.number in suspects:
-        suspects.remove(at.number)
+        self.failed_starts = 0
+        if not worker.unanswered:
+            return
+        at, *others = worker.unanswered
+        self.again.extend(others)
+        if at.number not in self.suspects:
+            self.suspects.add(at.number)
+            self.again.appendleft(at)
+            return
+        self.suspects.remove(at.number)
         cause = f"the process that decoded it died twice: {_how(status)}"
         yield Seen(at.number, 0, Wrong(CRASHED, cause), is_sample=not at.is_shard)
-    else:
-        suspects.add(at.number)
-        again.appendleft(at)
-    again.extend(others)
+
+    def end(self) -> None:
+        """End all workers."""
+        for worker in self.workers:
+            worker.process.kill()
+        for worker in self.workers:
+            worker.end()
 
 
 def _how(status: int) -> str:
