@@ -17,6 +17,7 @@ import pytest
 from throughput.checking.findings import Place, as_json
 from throughput.checking.kept import Kept
 from throughput.checking.listing import list_pieces
+from throughput.checking.pieces import SourceListing
 from throughput.checking.pool import PoolError
 from throughput.checking.run import check
 from throughput.errors import OptionError
@@ -153,6 +154,10 @@ def test_altered_bytes_that_still_decode_are_a_fault_of_the_sample_alone(checked
         (Place(str(shard), "000000005", offset), "checksum")
     ]
     assert "CRC-32" in found.bad[0].cause
+    by_source = check(SourceListing(open_source(packed)), 1)
+    assert [(fault.place.path, fault.fault) for fault in by_source.faults] == [
+        (source.describe(5), "checksum")
+    ]
 
 
 def test_an_altered_label_is_a_fault_of_the_shard(checked, packed):

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from throughput.checking.ends import DAMAGED, Wrong
-from throughput.checking.listing import Piece
 from throughput.checking.pictures import BOMB, MEMORY, look_at
+from throughput.checking.pieces import Piece
 from throughput.checking.shards import UNREADABLE
 from throughput.contracts import Source
 from throughput.errors import SampleError

@@ -12,7 +12,7 @@ import PIL
 
 from throughput.cache import cache_folder, whole_file
 from throughput.checking.findings import Tally
-from throughput.checking.listing import Listing
+from throughput.checking.pieces import Listing
 from throughput.errors import RoomError
 
 _VERSION = 1

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from throughput.checking.ends import Wrong
 from throughput.checking.examine import Seen
-from throughput.checking.listing import Piece
+from throughput.checking.pieces import Piece
 from throughput.checking.worker import READY
 from throughput.contracts import Source
 from throughput.errors import ThroughputError

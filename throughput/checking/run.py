@@ -10,7 +10,7 @@ from dataclasses import replace
 from throughput.checking.examine import Seen
 from throughput.checking.findings import Fault, Findings, Remark, Tally
 from throughput.checking.kept import Kept
-from throughput.checking.listing import Listing, Piece
+from throughput.checking.pieces import Listing, Piece
 from throughput.checking.pool import look_in_parallel
 from throughput.checking.stopping import stop_requests
 from throughput.contracts import Progress, no_progress, require_count

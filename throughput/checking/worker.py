@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from throughput.checking.examine import examine
-from throughput.checking.listing import Piece
+from throughput.checking.pieces import Piece
 from throughput.contracts import Source
 
 READY = "ready"
