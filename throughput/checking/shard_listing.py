@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from throughput.checking.findings import Place, Remark, ShardState
 from throughput.checking.pieces import Listing, Piece
 from throughput.checking.shards import NO_END_MARK, Named, Survey, survey_shard
 from throughput.contracts import Progress
-from throughput.sources.manifest import Manifest, manifest_above
+from throughput.sources.manifest import Manifest, PackedShard, manifest_above
 from throughput.sources.names import Names
 from throughput.sources.opening import NamedShards
 from throughput.sources.scan import key_of
@@ -97,13 +98,12 @@ class ShardListing(Listing):
 def list_shards(
     data: object, shards: NamedShards, label_field: str | None, progress: Progress
 ) -> ShardListing:
+    """Look at every header of some shards, in threads: the disk is waited for more than anything else."""
     paths, unlisted = ([Path(path).absolute() for path in some] for some in (shards.paths, shards.unlisted))
-    if shards.manifest is None:
-        above = {path.parent: manifest_above(path) for path in paths}
-    else:
-        above = dict.fromkeys((path.parent for path in paths), shards.manifest)
+    one_of = {path.parent: path for path in paths}
+    above = {folder: _Packing.of(shards.manifest or manifest_above(path)) for folder, path in one_of.items()}
     named = [
-        *(_as_named(path, above[path.parent]) for path in paths),
+        *(above[path.parent].named(path) for path in paths),
         *(Named(str(path), unlisted=True) for path in unlisted),
     ]
     facts = [label_field, *(_facts(one.path) for one in named)]
@@ -117,13 +117,22 @@ def list_shards(
     return ShardListing(location, named, surveys, facts)
 
 
-def _as_named(path: Path, manifest: Manifest | None) -> Named:
-    """A shard with what the manifest says of it."""
-    if manifest is None:
-        return Named(str(path))
-    names = (path.name, f"{path.parent.name}/{path.name}")
-    packed = next((shard for shard in manifest.shards if shard.name in names), None)
-    return Named(str(path), packed, None if packed is None else len(manifest.classes))
+class _Packing(NamedTuple):
+    """What a manifest says. shards: by name, none without a manifest. classes: how many."""
+
+    shards: dict[str, PackedShard]
+    classes: int
+
+    @classmethod
+    def of(cls, manifest: Manifest | None) -> _Packing:
+        if manifest is None:
+            return cls({}, 0)
+        return cls({shard.name: shard for shard in manifest.shards}, len(manifest.classes))
+
+    def named(self, path: Path) -> Named:
+        """A shard with what is said of it."""
+        packed = self.shards.get(f"{path.parent.name}/{path.name}") or self.shards.get(path.name)
+        return Named(str(path), packed, None if packed is None else self.classes)
 
 
 def _facts(path: str) -> tuple[str, int, int]:

@@ -124,7 +124,8 @@ def _tell(found: Findings) -> None:
     if found.shards:
         damaged = [shard for shard in found.shards if shard.faults]
         kinds = _listed(Counter(fault.fault for shard in damaged for fault in shard.faults))
-        click.echo(f"{len(found.shards)} shards, {len(damaged)} bad{kinds}")
+        shards = "1 shard" if len(found.shards) == 1 else f"{len(found.shards)} shards"
+        click.echo(f"{shards}, {len(damaged)} bad{kinds}")
         known = [shard for shard in found.shards if shard.expected is not None]
         if known:
             reached, expected = (
