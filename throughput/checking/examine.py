@@ -15,8 +15,10 @@ from throughput.checking.pieces import Piece
 from throughput.checking.shards import UNREADABLE
 from throughput.contracts import Source
 from throughput.errors import SampleError
-from throughput.sources.checksum import checksum
+from throughput.sources.checksum import CHANGED, checksum
 
+CHECKSUM = "checksum"
+"""The kind of fault of bytes that are not those that were packed."""
 MOST_BYTES = 1 << 30
 """Of an encoded image: a file that is larger is none, and would fill the memory."""
 _CHUNK_BYTES = 1 << 20
@@ -50,7 +52,8 @@ def _examine(piece: Piece, source: Source | None) -> Seen:
     except _TooLargeError as error:
         return Seen(piece.number, 0, Wrong(BOMB, str(error)))
     except SampleError as error:
-        return Seen(piece.number, 0, Wrong(UNREADABLE, error.cause))
+        kind = CHECKSUM if error.cause == CHANGED else UNREADABLE
+        return Seen(piece.number, 0, Wrong(kind, error.cause))
     except OSError as error:
         return Seen(piece.number, 0, Wrong(UNREADABLE, f"cannot be read: {error.strerror}"))
     except MemoryError:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 
-from throughput.checking.examine import Seen
+from throughput.checking.examine import CHECKSUM, Seen
 from throughput.checking.findings import Fault, Findings, Remark, Tally
 from throughput.checking.kept import Kept
 from throughput.checking.pieces import Listing, Piece
@@ -15,7 +15,6 @@ from throughput.checking.pool import look_in_parallel
 from throughput.checking.stopping import stop_requests
 from throughput.contracts import Progress, no_progress, require_count
 
-CHECKSUM = "checksum"
 _TELL_SECONDS = 0.1
 
 
