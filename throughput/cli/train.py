@@ -17,6 +17,7 @@ from throughput.cli.shared_options import (
     compile_option,
     data_options,
     device_option,
+    fault_options,
     json_option,
     model_size_option,
     opt_option,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @batch_option
 @model_size_option
 @augmentation_options
+@fault_options
 @recipe_options
 @click.option(
     "--patience",
