@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from throughput.sources.checksum import CHANGED, checksum
 from throughput.sources.index import ShardIndex, shard_index, shard_stamps, shards_fingerprint
 from throughput.sources.manifest import Manifest, is_validation, manifest_above
 from throughput.sources.names import Names
+from throughput.sources.open_files import open_shard
 from throughput.sources.scan import key_of
 from throughput.sources.shard_index import (
     SampleIndex,
@@ -31,7 +31,6 @@ from throughput.sources.shard_index import (
 )
 from throughput.sources.splits import checked_parts, seeded_validation, split_ids
 
-_FEWEST_OPEN, _MOST_OPEN = 64, 1024
 Found = TypeVar("Found")
 
 
@@ -149,7 +148,7 @@ class ShardSource(Source):
             return
         shard = int(self.shard_of[sample_id])
         try:
-            found = os.fstat(_open(self.shards[shard], self.fingerprint).descriptor)
+            found = os.fstat(open_shard(self.shards[shard], self.fingerprint).descriptor)
         except OSError as error:
             raise SampleError(self.describe(sample_id), f"cannot be read: {error.strerror}") from error
         if (found.st_size, found.st_mtime_ns) != self.stamps[shard]:
@@ -158,7 +157,7 @@ class ShardSource(Source):
     def _read(self, sample_id: int, read: Callable[[int, int, int], Found]) -> Found:
         """What ``read`` finds, given the descriptor of the sample's shard, its size and its offset."""
         try:
-            shard = _open(self.shards[self.shard_of[sample_id]], self.fingerprint)
+            shard = open_shard(self.shards[self.shard_of[sample_id]], self.fingerprint)
             return read(shard.descriptor, int(self.sizes[sample_id]), int(self.offsets[sample_id]))
         except OSError as error:
             raise SampleError(self.describe(sample_id), f"cannot be read: {error.strerror}") from error
@@ -212,7 +211,7 @@ class ShardSource(Source):
         """Have the kernel read a sample ahead (posix_fadvise(2)); whoever reads it hears of what is wrong."""
         size, offset = int(self.sizes[sample_id]), int(self.offsets[sample_id])
         with suppress(OSError):
-            shard = _open(self.shards[self.shard_of[sample_id]], self.fingerprint)
+            shard = open_shard(self.shards[self.shard_of[sample_id]], self.fingerprint)
             os.posix_fadvise(shard.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
 
     def describe(self, sample_id: int) -> str:
@@ -228,32 +227,6 @@ class ShardSource(Source):
     def files(self) -> tuple[Path, ...]:
         """The tars."""
         return tuple(Path(shard) for shard in dict.fromkeys(self.shards))
-
-
-class _OpenShard:
-    """A file descriptor that closes with its last user: a thread may read while another drops it."""
-
-    def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        # Absent where opening failed.
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
-
-
-def _open_shards() -> int:
-    """How many shards a process keeps open: a quarter of the files that it may, within reason."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most == resource.RLIM_INFINITY:
-        return _MOST_OPEN
-    return min(max(most // 4, _FEWEST_OPEN), _MOST_OPEN)
-
-
-@lru_cache(maxsize=_open_shards())
-def _open(path: str, fingerprint: str) -> _OpenShard:  # noqa: ARG001 - a shard that changed is opened anew
-    """An open shard of this process. A fork inherits it, which is safe: pread has no position to share."""
-    return _OpenShard(path)
 
 
 @cache
