@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count, islice, tee
+from operator import itemgetter
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -18,6 +19,7 @@ from throughput.canonical import centre_crop, draw_boxes, epoch_batches
 from throughput.contracts import Work
 from throughput.jpeg.header import has_end, read_frame
 from throughput.pixels import decode_image, open_image, require_pixels
+from throughput.sources.ahead import told_ahead
 from throughput.threads import in_threads
 
 
@@ -170,7 +172,7 @@ class Ahead(Iterator[Encoded]):
         epochs = count(self._first_epoch) if work.split == "train" else (self._first_epoch,)
         try:
             batches = ((epoch, ids) for epoch in epochs for ids in epoch_batches(work, epoch))
-            to_read, to_join = tee(batches)
+            to_read, to_join = tee(told_ahead(work.source, batches, itemgetter(1)))
             samples = (int(sample) for _, ids in to_read for sample in ids)
             # One stream of reads across batches and epochs: its threads are started once.
             with closing(in_threads(self._read, samples, work.workers)) as images:

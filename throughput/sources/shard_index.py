@@ -141,6 +141,12 @@ def open_shard_index(shard: str, samples: int) -> ShardIndexFile | None:
     return ShardIndexFile(records, lengths)
 
 
+def index_names(shard_name: str) -> tuple[str, str]:
+    """Names of the files of an index, by the name of its shard."""
+    records, lengths = _paths(Path(shard_name))
+    return records.name, lengths.name
+
+
 def has_index(shard: str) -> bool:
     """Whether the files of an index lie beside a shard."""
     return all(path.is_file() for path in _paths(Path(shard)))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,6 +161,10 @@ class ShardSource(Source):
         except SourceError as error:
             raise SampleError(self.describe(sample_id), str(error)) from error
 
+    def open_run(self, shard: int, ids: NDArray[np.int64]) -> BinaryIO:  # noqa: ARG002 - others begin there
+        """A shard, or what of it holds these samples, (M,) int64 in its order, from some member on."""
+        return Path(self.shards[shard]).open("rb")
+
     def advise(self, sample_id: int) -> None:
         """Have the kernel read a sample ahead (posix_fadvise(2)); whoever reads it hears of what is wrong."""
         size, offset = int(self.sizes[sample_id]), int(self.offsets[sample_id])
@@ -234,10 +238,30 @@ def open_shards(
         validation = seeded_validation(index.labels, split_fraction)
     else:
         validation = index.shard_of >= validation_from
-    source = _source(
-        location, (*shards,), fingerprint, index=index, classes=_classes(index, shards), validation=validation
-    )
+    classes = _classes(index, manifest_above(Path(shards[0])))
+    source = _source(location, (*shards,), fingerprint, index=index, classes=classes, validation=validation)
     return _as_packed(source)
+
+
+def indexed_shards(
+    location: str,
+    shards: tuple[str, ...],
+    fingerprint: str,
+    index: ShardIndex,
+    manifest: Manifest | None,
+    split_fraction: float | None,
+) -> ShardSource:
+    """Shards of which an index is known already. manifest: of the packing that they are a part of."""
+    source = _source(
+        location,
+        shards,
+        fingerprint,
+        index=index,
+        classes=_classes(index, manifest),
+        validation=seeded_validation(index.labels, split_fraction),
+    )
+    packed = manifest is not None and manifest.growth is not None
+    return replace(source, growth=manifest.growth, indexed=True) if manifest and packed else source
 
 
 def _as_packed(source: ShardSource) -> ShardSource:
@@ -265,6 +289,22 @@ def open_packed(
         _require_whole(path, shard.bytes)
     fingerprint = shards_fingerprint(shards, None)
     index = shard_index(shards, None, fingerprint, progress)
+    return packed_shards(location, str(root), (*shards,), fingerprint, index, manifest, split_fraction)
+
+
+def packed_shards(
+    location: str,
+    root: str,
+    shards: tuple[str, ...],
+    fingerprint: str,
+    index: ShardIndex,
+    manifest: Manifest,
+    split_fraction: float | None,
+) -> ShardSource:
+    """Shards with the order and the splits of their manifest. root: what to call their folder.
+
+    Raises SourceError where the index is not of this manifest's samples.
+    """
     keys = [key_of(member) for member in (index.members[i] for i in range(len(index.members)))]
     ids = np.array([int(key) if key.isascii() and key.isdigit() else -1 for key in keys], dtype=np.int64)
     if not np.array_equal(np.sort(ids), np.arange(manifest.samples)):
@@ -284,7 +324,7 @@ def open_packed(
         held_out = np.array([is_validation(shard.name) for shard in manifest.shards])
         validation = held_out[ordered.shard_of]
     source = _source(
-        location, (*shards,), fingerprint, index=ordered, classes=manifest.classes, validation=validation
+        location, shards, fingerprint, index=ordered, classes=manifest.classes, validation=validation
     )
     return replace(source, growth=manifest.growth, indexed=True)
 
@@ -312,12 +352,11 @@ def _source(
     )
 
 
-def _classes(index: ShardIndex, shards: Sequence[str]) -> tuple[str, ...]:
+def _classes(index: ShardIndex, manifest: Manifest | None) -> tuple[str, ...]:
     """Class names from the labels; numbers take their names from the manifest above, where one is."""
     if index.class_names:
         return index.class_names
     count = int(index.labels.max()) + 1
-    manifest = manifest_above(Path(shards[0]))
     if manifest is not None and len(manifest.classes) >= count:
         return manifest.classes
     return tuple(str(number) for number in range(count))
