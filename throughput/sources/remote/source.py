@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from throughput.errors import SampleError, SourceError
 from throughput.sources.remote.beside import index_beside
 from throughput.sources.remote.fetching import Fetcher, Reach, fetcher_of
+from throughput.sources.remote.journal import read_journal
 from throughput.sources.remote.readers import cached_reader
 from throughput.sources.remote.retrying import RemoteError
 from throughput.sources.remote.stores import RemoteFile
@@ -108,6 +109,10 @@ class RemoteShardSource(ShardSource):
         """Drop all that the cache has of these shards."""
         for file in self.remote:
             self.reach.cache.forget(file)
+
+    def bytes_read(self) -> int:
+        """From the server, by all processes that note their requests in the same journal."""
+        return 0 if self.reach.journal is None else read_journal(self.reach.journal).bytes_read
 
     def noted_in(self, journal: str) -> RemoteShardSource:
         """The same, with its requests noted in a journal."""
