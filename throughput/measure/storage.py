@@ -33,8 +33,8 @@ class Storage:
         self._progress = progress
         if mode == "warm" and isinstance(source, RemoteShardSource):
             raise OptionError(
-                f"--cache warm: the images lie on a server, {source.location}: leave it out (what was read once "
-                "is in the cache of --remote-cache), or choose cold, which empties that"
+                f"--cache warm: the images lie on a server, {source.location}: leave it out (what was read "
+                "once is in the cache of --remote-cache), or choose cold, which empties that"
             )
         self._files = source.files() if mode != "any" else ()
         self._resident: list[float] = []
@@ -104,8 +104,8 @@ class Storage:
         read = source.bytes_read() - before
         if read < _LEAST_SHARE * min(delivered, source.encoded_bytes()):
             raise LoaderError(
-                f"a cold pass delivered {delivered / 1e6:,.1f} MB of images and read {read / 1e6:,.1f} MB from "
-                f"the server of {source.location}: the loader keeps a copy of its own"
+                f"a cold pass delivered {delivered / 1e6:,.1f} MB of images and read {read / 1e6:,.1f} MB "
+                f"from the server of {source.location}: the loader keeps a copy of its own"
             )
         self._bytes_read += read
         self._bytes_delivered += delivered
