@@ -39,7 +39,7 @@ http {{
   uwsgi_temp_path {prefix}/uwsgi; scgi_temp_path {prefix}/scgi;
   limit_req_zone $server_name zone=few:1m rate=200r/s;
   server {{
-    listen 127.0.0.1:{port};
+    listen {host}:{port};
     location / {{ root {root}; }}
     location /whole/ {{ alias {root}/; max_ranges 0; }}
     location /limited/ {{ alias {root}/; limit_rate 4m; }}
@@ -55,8 +55,8 @@ http {{
 
 
 @contextmanager
-def nginx(root: Path, prefix: Path) -> Iterator[int]:
-    """Serves ``root`` on a free port of 127.0.0.1, which is yielded."""
+def nginx(root: Path, prefix: Path, host: str = "127.0.0.1", within: tuple[str, ...] = ()) -> Iterator[int]:
+    """Serves ``root`` on a free port, which is yielded. within: the command that runs it, in a namespace."""
     assert NGINX is not None
     prefix.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
@@ -64,31 +64,32 @@ def nginx(root: Path, prefix: Path) -> Iterator[int]:
         port = int(free.getsockname()[1])
     config = prefix / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""
-    config.write_text(_CONFIG.format(user=user, prefix=prefix, port=port, root=root))
+    config.write_text(_CONFIG.format(user=user, prefix=prefix, host=host, port=port, root=root))
     said = prefix / "said"
     with said.open("wb") as out:
-        process = subprocess.Popen([NGINX, "-p", str(prefix), "-c", str(config)], stdout=out, stderr=out)
+        command = [*within, NGINX, "-p", str(prefix), "-c", str(config)]
+        process = subprocess.Popen(command, stdout=out, stderr=out)
     try:
-        _wait_for(port, process, said)
+        _wait_for(host, port, process, said)
         yield port
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], said: Path) -> None:
+def _wait_for(host: str, port: int, process: subprocess.Popen[bytes], said: Path) -> None:
     end = time.monotonic() + _READY_SECONDS
     while time.monotonic() < end:
         assert process.poll() is None, said.read_text()
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if probe.connect_ex((host, port)) == 0:
                 return
         time.sleep(0.01)
     raise AssertionError(f"nginx did not answer in {_READY_SECONDS} s: {said.read_text()}")
 
 
 class Proxy:
-    """Passes requests on to a port of 127.0.0.1. requests: how many came. harmed: how many met with harm.
+    """Passes requests on to a port. requests: how many came. harmed: how many met with harm.
 
     bytes_per_second: of all connections together. latency_seconds: before each answer.
     """
@@ -99,10 +100,11 @@ class Proxy:
         plan: Plan = lambda _: None,
         latency_seconds: float = 0.0,
         bytes_per_second: float | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.requests = self.harmed = self.passed_bytes = 0
         self.port = 0
-        self._upstream = upstream
+        self._upstream = (host, upstream)
         self._plan = plan
         self._latency_seconds = latency_seconds
         self._bytes_per_second = bytes_per_second
@@ -134,7 +136,7 @@ class Proxy:
         self._loop.close()
 
     async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        upstream, request = await asyncio.open_connection("127.0.0.1", self._upstream)
+        upstream, request = await asyncio.open_connection(*self._upstream)
         passing: asyncio.Task[None] | None = None
         try:
             while asked := await client.read(_CHUNK_BYTES):

@@ -89,9 +89,9 @@ def test_a_bench_tells_what_the_network_gave(
     monkeypatch.setenv("THROUGHPUT_REMOTE_CACHE", "1GB")
     monkeypatch.setenv("THROUGHPUT_NETWORK_LIMIT", "1GB/s")
     words = (
-        f"throughput bench --loader roi --data {server}/restart --phases load --steps 3 --repeats 2 --size 32 "
-        f"--batch 8 --workers 2 --no-certificate --cache cold --remote-cache 500MB --network-limit 2.5MB/s "
-        f"--json {out}"
+        f"throughput bench --loader roi --data {server}/restart --phases load --steps 3 --repeats 2 "
+        f"--size 32 --batch 8 --workers 2 --no-certificate --cache cold --remote-cache 500MB "
+        f"--network-limit 2.5MB/s --json {out}"
     )
     monkeypatch.setattr("sys.argv", words.split())
     with pytest.raises(SystemExit) as ended:

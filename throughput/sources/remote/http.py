@@ -122,8 +122,10 @@ class HttpStore:
 
         try:
             result: Result = sync(self._files.loop, get)
-        except aiohttp.InvalidURL as error:
-            raise FailedTryError(f"no address of an HTTP server: {error}", again=False) from error
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlRedirectClientError) as error:
+            raise FailedTryError(
+                f"no address of an HTTP server: {error}", again=False, advice="check the address"
+            ) from error
         except aiohttp.ClientPayloadError as error:
             raise FailedTryError(f"truncated: {_said(error)}", again=True) from error
         except TimeoutError as error:
