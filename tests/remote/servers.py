@@ -10,6 +10,7 @@ import struct
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,46 +137,49 @@ class Proxy:
         self._loop.close()
 
     async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        """One connection. A client asks again only when it has its answer, so harm meets the next one."""
         upstream, request = await asyncio.open_connection(*self._upstream)
-        passing: asyncio.Task[None] | None = None
+        harm_next: deque[Harm] = deque()
+        passing = asyncio.create_task(self._pass(upstream, answer, harm_next))
         try:
             while asked := await client.read(_CHUNK_BYTES):
-                number, harm = self.requests, self._plan(self.requests)
-                self.requests = number + 1
+                harm = self._plan(self.requests)
+                self.requests += 1
                 self.harmed += harm is not None
                 if harm == "busy":
                     answer.write(_BUSY)
                     continue
-                request.write(asked)
+                if harm is not None:
+                    harm_next.append(harm)
                 if self._latency_seconds:
                     await asyncio.sleep(self._latency_seconds)
-                if harm is None:
-                    passing = passing or asyncio.create_task(self._pass(upstream, answer))
-                    continue
-                if passing is not None:
-                    passing.cancel()
-                answer.write(await upstream.read(_BEFORE_HARM_BYTES))
-                await answer.drain()
-                if harm == "reset":
-                    linger = struct.pack("ii", 1, 0)
-                    answer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                return
-        except ConnectionError:
+                request.write(asked)
+        except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            if passing is not None:
-                passing.cancel()
+            passing.cancel()
             request.close()
             answer.close()
 
-    async def _pass(self, upstream: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, upstream: asyncio.StreamReader, answer: asyncio.StreamWriter, harm_next: deque[Harm]
+    ) -> None:
         try:
             while data := await upstream.read(_CHUNK_BYTES):
                 await self._leave(len(data))
+                if harm_next:
+                    answer.write(data[: min(_BEFORE_HARM_BYTES, len(data) // 2)])
+                    await answer.drain()
+                    if harm_next.popleft() == "reset":
+                        linger = struct.pack("ii", 1, 0)
+                        answer.get_extra_info("socket").setsockopt(
+                            socket.SOL_SOCKET, socket.SO_LINGER, linger
+                        )
+                    return
                 self.passed_bytes += len(data)
                 answer.write(data)
                 await answer.drain()
-        except ConnectionError:
+        except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
             answer.close()

@@ -39,8 +39,9 @@ def test_every_byte_comes_though_requests_fail(
     between = proxy(now_and_then(harm, every=4))
     source = open_remote("x", [f"http://127.0.0.1:{between.port}/packed"], reach=reach)
     assert samples(source) == samples(packed)
-    assert between.harmed > 2
-    assert read_journal(reach.journal or "").retries >= between.harmed
+    assert between.harmed > 5
+    # A connection that was kept open and breaks before the answer begins is opened anew below us.
+    assert 2 < read_journal(reach.journal or "").retries <= between.harmed
 
 
 def test_a_server_that_says_too_many_requests_is_asked_again(
