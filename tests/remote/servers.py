@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -159,7 +160,7 @@ class Proxy:
         finally:
             passing.cancel()
             request.close()
-            answer.close()
+            _close(answer)
 
     async def _pass(
         self, upstream: asyncio.StreamReader, answer: asyncio.StreamWriter, harm_next: deque[Harm]
@@ -171,10 +172,7 @@ class Proxy:
                     answer.write(data[: min(_BEFORE_HARM_BYTES, len(data) // 2)])
                     await answer.drain()
                     if harm_next.popleft() == "reset":
-                        linger = struct.pack("ii", 1, 0)
-                        answer.get_extra_info("socket").setsockopt(
-                            socket.SOL_SOCKET, socket.SO_LINGER, linger
-                        )
+                        _reset(answer.get_extra_info("socket").fileno())
                     return
                 self.passed_bytes += len(data)
                 answer.write(data)
@@ -182,7 +180,7 @@ class Proxy:
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            answer.close()
+            _close(answer)
 
     async def _leave(self, size_bytes: int) -> None:
         """A bucket of tokens for all connections: each chunk has its time on the line."""
@@ -190,6 +188,19 @@ class Proxy:
             now = self._loop.time()
             self._free_at = max(now, self._free_at) + size_bytes / self._bytes_per_second
             await asyncio.sleep(self._free_at - now)
+
+
+def _reset(descriptor: int) -> None:
+    """End a connection with RST: connecting it to nowhere (connect(2), AF_UNSPEC)."""
+    nowhere = struct.pack("=H14x", socket.AF_UNSPEC)
+    ctypes.CDLL(None).connect(descriptor, nowhere, len(nowhere))
+
+
+def _close(answer: asyncio.StreamWriter) -> None:
+    """With FIN at once: processes that were forked meanwhile hold the socket open as well."""
+    with suppress(OSError, RuntimeError):
+        answer.write_eof()
+    answer.close()
 
 
 def now_and_then(harm: Harm, every: int, first: int = 3) -> Plan:

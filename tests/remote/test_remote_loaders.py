@@ -13,6 +13,7 @@ from servers import now_and_then
 from throughput.cli import main
 from throughput.contracts import Work
 from throughput.errors import ThroughputError
+from throughput.measure.network import Network
 from throughput.registry import load_loader
 from throughput.sources import ShardSource
 from throughput.sources.remote.fetching import Reach
@@ -110,18 +111,8 @@ def test_a_bench_tells_what_the_network_gave(
     assert "of the 2.5 MB/s of --network-limit" in told.out
 
 
-def test_images_on_this_machine_have_no_network(root: Path) -> None:
-    from throughput.api import bench
-
-    results = bench(
-        "replay",
-        root / "packed",
-        phases=["load"],
-        steps=1,
-        repeats=1,
-        image_size=32,
-        batch_size=8,
-        certified=False,
-    )
-    assert results.rows[0].remote is None
-    assert results.to_json()["rows"][0]["remote"] is None
+def test_images_on_this_machine_have_no_network(packed: ShardSource, tmp_path: Path) -> None:
+    work = Work(packed, batch_size=8)
+    network = Network(work, tmp_path / "journal")
+    assert network.work is work
+    assert network.reading() is None
