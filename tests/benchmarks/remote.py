@@ -113,7 +113,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tp-") as folder:
         scratch = Path(folder)
         os.environ["THROUGHPUT_CACHE"] = str(scratch / "cache")
-        write_synthetic(scratch / "photos", chosen.photos)
+        write_synthetic(scratch / "photos", count=chosen.photos)
         pack(open_source(scratch / "photos"), scratch / "root" / "shards", growth=MOST_GROWTH)
         with served(scratch / "root", scratch, 1e6 * chosen.rate, chosen.resets) as (proxy, words):
             source = open_source(f"http://127.0.0.1:{proxy.port}/shards")

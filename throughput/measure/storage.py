@@ -55,8 +55,8 @@ class Storage:
         where the kernel does not count what is read from this file system.
         """
         if isinstance(self._source, RemoteShardSource):
-            with self._cold_server(self._source) as deliver:
-                yield deliver
+            with self._cold_server(self._source) as told:
+                yield told
             return
         resident = require_cold(self._files, self._progress)
         if not counts_reads(self._files):
