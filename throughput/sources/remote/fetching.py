@@ -24,8 +24,10 @@ from throughput.sources.remote.stores import RemoteFile, Store, store_of
 
 Result = TypeVar("Result")
 
-_MOST_BLOCKS = 16
-"""In one request: 2 MiB take long beside what a request costs, and not so long that others wait for them."""
+_FIRST_BLOCKS, _MOST_BLOCKS = 2, 32
+"""In one request. On a slow network, long ones would all be half done when the first sample is needed."""
+_QUICK_SECONDS, _SLOW_SECONDS = 0.1, 0.4
+"""Requests that take less than the one get longer, more than the other shorter."""
 _POLL_SECONDS = 0.005
 _PATIENCE_SECONDS = 120.0
 """After which what another process fetches is fetched here as well."""
@@ -66,6 +68,7 @@ class Fetcher:
         self._lock = threading.Lock()
         self._under_way: dict[tuple[str, int], Future[bytes | None]] = {}
         self._threads: list[threading.Thread] = []
+        self._most_blocks = _FIRST_BLOCKS
 
     @property
     def cache(self) -> BlockCache:
@@ -91,7 +94,7 @@ class Fetcher:
                         last
                         and last.file == file
                         and last.blocks.stop == block
-                        and len(last.futures) < _MOST_BLOCKS
+                        and len(last.futures) < self._most_blocks
                     ):
                         last.futures.append(future)
                         runs[-1] = last._replace(blocks=range(last.blocks.start, block + 1))
@@ -200,10 +203,19 @@ class Fetcher:
             return self._fetch_whole(file, blocks)
         start = blocks.start * BLOCK_BYTES
         end = min(blocks.stop * BLOCK_BYTES, file.size_bytes)
+        begin = time.perf_counter()
         body = self.asked(
             lambda store: store.read(file, start, end), file.address, f", bytes {start}-{end - 1}"
         )
+        self._suit(len(blocks), time.perf_counter() - begin)
         return self._kept(file, blocks, body)
+
+    def _suit(self, blocks: int, took_seconds: float) -> None:
+        """Make requests longer or shorter, after one of ``blocks`` that had as many as any."""
+        if blocks == self._most_blocks and took_seconds < _QUICK_SECONDS:
+            self._most_blocks = min(2 * blocks, _MOST_BLOCKS)
+        elif blocks == self._most_blocks and took_seconds > _SLOW_SECONDS:
+            self._most_blocks = max(blocks // 2, 1)
 
     def _kept(self, file: RemoteFile, blocks: range, body: bytes) -> list[bytes]:
         data = []
