@@ -47,7 +47,7 @@ ARMS: dict[str, tuple[str, dict[str, object]]] = {
     "roi, stream": ("roi", {"order": "stream", "shuffle": _SHUFFLE}),
 }
 _NAMESPACE, _OUTSIDE, _INSIDE = "throughput-remote", "10.213.77.1", "10.213.77.2"
-_BURST_BYTES = 64 << 10
+_BURST_BYTES, _FRAME_BYTES = 64 << 10, 9000
 
 
 @contextmanager
@@ -61,10 +61,11 @@ def limited_interface(bytes_per_second: float) -> Iterator[None]:
     try:
         run(f"ip link add tp-out type veth peer name tp-in netns {_NAMESPACE}")
         run(f"ip addr add {_OUTSIDE}/30 dev tp-out")
-        run("ip link set tp-out up")
+        # Frames as large as a data centre has, so that headers take little of the rate.
+        run(f"ip link set tp-out mtu {_FRAME_BYTES} up")
         inside = f"ip netns exec {_NAMESPACE}"
         run(f"{inside} ip addr add {_INSIDE}/30 dev tp-in")
-        run(f"{inside} ip link set tp-in up")
+        run(f"{inside} ip link set tp-in mtu {_FRAME_BYTES} up")
         run(f"{inside} ip link set lo up")
         rate = f"rate {round(8 * bytes_per_second)}bit burst {_BURST_BYTES} latency 100ms"
         run(f"{inside} tc qdisc add dev tp-in root tbf {rate}")
