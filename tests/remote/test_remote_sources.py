@@ -160,6 +160,10 @@ def test_a_password_is_not_shown(server: str, reach: Reach) -> None:
     with pytest.raises(RemoteError) as caught:
         open_remote("x", [f"http://user:secret@{host}/packed/none.tar?signature=secret"], reach=reach)
     assert "secret" not in str(caught.value)
+    source = open_remote(
+        "x", [f"http://user:secret@{host}/packed/shard-000000.tar?signature=secret"], reach=reach
+    )
+    assert "secret" not in source.describe(0) + source.location
 
 
 def test_a_cache_that_is_too_small_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,25 +17,28 @@ s3fs = pytest.importorskip("s3fs", reason="pip install 'throughput[s3]'")
 moto = pytest.importorskip("moto.server", reason="pip install 'moto[server]'")
 
 
-@pytest.fixture
-def bucket(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """``packed`` and ``loose`` in a bucket named shards."""
+@pytest.fixture(scope="module")
+def bucket(root: Path) -> Iterator[None]:
+    """``packed`` and ``loose`` in a bucket named shards, and the environment that leads there."""
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
-    for name, value in {
+    surroundings = {
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-    }.items():
-        monkeypatch.setenv(name, value)
-    files = s3fs.S3FileSystem(skip_instance_cache=True)
-    files.mkdir("shards")
-    for folder in ("packed", "loose"):
-        for file in (root / folder).iterdir():
-            files.pipe_file(f"shards/{folder}/{file.name}", file.read_bytes())
-    yield files
+        "NO_PROXY": "127.0.0.1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in surroundings.items():
+            patch.setenv(name, value)
+        files = s3fs.S3FileSystem(skip_instance_cache=True)
+        files.mkdir("shards")
+        for folder in ("packed", "loose"):
+            for file in (root / folder).iterdir():
+                files.pipe_file(f"shards/{folder}/{file.name}", file.read_bytes())
+        yield
     server.stop()
 
 

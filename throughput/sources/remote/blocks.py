@@ -112,7 +112,7 @@ class BlockCache:
                 os.unlink(temporary)  # noqa: PTH108 - as above
             raise RoomError(
                 f"cannot write to the cache of remote files {self.folder}: {error.strerror}; free some room, "
-                "or set THROUGHPUT_CACHE to a folder on another disk"
+                "give --remote-cache less, or set THROUGHPUT_CACHE to a folder on another disk"
             ) from error
         if self._add(len(data)) > self.limit_bytes:
             self._drop()

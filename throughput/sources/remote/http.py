@@ -126,6 +126,12 @@ class HttpStore:
             raise FailedTryError(
                 f"no address of an HTTP server: {error}", again=False, advice="check the address"
             ) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise FailedTryError(
+                _said(error),
+                again=False,
+                advice="have its certificate trusted here (SSL_CERT_FILE), or check the address",
+            ) from error
         except aiohttp.ClientPayloadError as error:
             raise FailedTryError(f"truncated: {_said(error)}", again=True) from error
         except TimeoutError as error:

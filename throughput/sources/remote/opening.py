@@ -122,7 +122,7 @@ def _open_packed(
         "reading indexes",
         progress,
     )
-    shards = tuple(file.address for file in files)
+    shards = tuple(shown(file.address) for file in files)
     source = packed_shards(location, shown(folder), shards, fingerprint, index, manifest, fraction)
     return RemoteShardSource.of(source, files, reach, words)
 
@@ -141,7 +141,7 @@ def _open_named(
     way = _way(fetcher, files, label_field)
     index = _scanned(files, fingerprint, way, label_field, progress)
     manifest = _manifest_above(fetcher, files[0].address)
-    shards = tuple(file.address for file in files)
+    shards = tuple(shown(file.address) for file in files)
     source = indexed_shards(location, shards, fingerprint, index, manifest, fraction)
     return RemoteShardSource.of(source, files, reach, way.words)
 

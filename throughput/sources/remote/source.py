@@ -30,7 +30,7 @@ _BEFORE_BYTES = 3 * BLOCK_BYTES
 
 @dataclass(frozen=True, eq=False)
 class RemoteShardSource(ShardSource):
-    """Shards on a server. shards: their addresses. remote: the same, as the server told of them.
+    """Shards on a server. shards: their addresses as they are shown. remote: the files themselves.
 
     reach: how they are read. choice: how their samples were found, and why so.
     limit_bytes_per_second: what the network gives at best; None where nobody has looked. limit_given: it was
