@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Begin
 
-from throughput.contracts import no_progress
+from throughput.contracts import Work, no_progress
 from throughput.errors import OptionError
-from throughput.measure.network import measure_limit, with_limit
+from throughput.measure.network import Network, measure_limit, with_limit
 from throughput.sources import ShardSource
 from throughput.sources.remote.fetching import Reach
 from throughput.sources.remote.opening import open_remote
@@ -45,6 +46,16 @@ def test_a_limit_that_was_told_is_not_measured(
 def test_a_server_without_ranges_has_no_limit_to_be_measured(server: str, reach: Reach) -> None:
     source = open_remote("x", [f"{server}/whole/packed"], reach=reach)
     assert measure_limit(source, seconds=0.1) is None
+
+
+def test_shards_that_the_cache_cannot_hold_are_warned_of(server: str, reach: Reach, tmp_path: Path) -> None:
+    source = open_remote("x", [f"{server}/packed"], reach=reach)
+    assert Network(Work(source, batch_size=8), tmp_path / "j").warnings() == ()
+    large = replace(source, remote=tuple(replace(file, size_bytes=10**9) for file in source.remote))
+    (told,) = Network(Work(large, batch_size=8), tmp_path / "j").warnings()
+    assert told.startswith(
+        f"the shards hold {len(source.remote)}.0 GB and --remote-cache 0.1 GB: every epoch"
+    )
 
 
 def test_a_source_on_this_machine_stays_what_it_is(packed: ShardSource, root: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -170,3 +172,12 @@ def test_a_cache_that_is_too_small_is_refused(server: str, monkeypatch: pytest.M
     monkeypatch.setenv("THROUGHPUT_REMOTE_CACHE", "1MB")
     with pytest.raises(OptionError, match="--remote-cache must be 64 MiB or more"):
         open_source(f"{server}/packed")
+
+
+def test_local_shards_need_nothing_of_the_network(root: Path) -> None:
+    code = (
+        "import sys; from throughput.sources import open_source; import throughput.measure.network; "
+        f"open_source({str(root / 'packed')!r}).read(0); "
+        "sys.exit(bool({'fsspec', 'aiohttp', 'asyncio'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -162,7 +162,13 @@ class _Measurement:
         # Without all phases no verdict asks for them, and they are those of train crops.
         if self._block.last and set(plan.phases) == set(PHASES) and work.split == "train":
             row = self._with_stages(row, work)
-        return replace(row, ledger=self._ledger_count(), cache=storage.evidence(), remote=network.reading())
+        return replace(
+            row,
+            ledger=self._ledger_count(),
+            cache=storage.evidence(),
+            remote=network.reading(),
+            warnings=(*row.warnings, *network.warnings()),
+        )
 
     def _with_stages(self, row: Row, work: Work) -> Row:
         """Where the loader's time goes; a loader that cannot tell has been measured all the same."""

@@ -19,7 +19,6 @@ from throughput.sources.remote.source import RemoteShardSource
 from throughput.sources.remote.stores import RemoteFile, store_of
 from throughput.threads import in_threads
 
-LIMIT_VARIABLE = "THROUGHPUT_NETWORK_LIMIT"
 _LIMIT_SECONDS = 1.5
 _CONNECTIONS = 16
 _FIRST_BYTES, _MOST_BYTES = 256 << 10, 4 << 20
@@ -35,6 +34,20 @@ class Network:
         self.work = work
         if isinstance(work.source, RemoteShardSource):
             self.work = replace(work, source=work.source.noted_in(self._journal))
+
+    def warnings(self) -> tuple[str, ...]:
+        """What casts doubt on how the images are read."""
+        source = self.work.source
+        if not isinstance(source, RemoteShardSource):
+            return ()
+        size_bytes, limit_bytes = source.size_bytes(), source.reach.cache.limit_bytes
+        if size_bytes <= limit_bytes:
+            return ()
+        return (
+            f"the shards hold {size_bytes / 1e9:,.1f} GB and --remote-cache {limit_bytes / 1e9:,.1f} GB: every "
+            "epoch reads them anew, and a loader that does not read shard by shard reads parts of them more "
+            "than once; raise --remote-cache, or choose one that does (webdataset, or roi with order=stream)",
+        )
 
     def reading(self) -> RemoteReading | None:
         """None where the images lie on this machine."""
@@ -61,7 +74,7 @@ def with_limit(source: Source, progress: Progress) -> Source:
     """
     if not isinstance(source, RemoteShardSource):
         return source
-    given = os.environ.get(LIMIT_VARIABLE)
+    given = os.environ.get("THROUGHPUT_NETWORK_LIMIT")
     if given:
         rate = parse_rate("--network-limit", given)
         return replace(source, limit_bytes_per_second=rate, limit_given=True)

@@ -36,7 +36,6 @@ from throughput.threads import in_threads
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CACHE_VARIABLE = "THROUGHPUT_REMOTE_CACHE"
 DEFAULT_CACHE = "20GB"
 _VERSION = 1
 _ASKING = 16
@@ -45,7 +44,7 @@ _ASKING = 16
 
 def default_reach(retries: Retries | None = None) -> Reach:
     """The cache in the cache folder, as large as THROUGHPUT_REMOTE_CACHE says. Raises OptionError."""
-    size = parse_bytes("--remote-cache", os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE)
+    size = parse_bytes("--remote-cache", os.environ.get("THROUGHPUT_REMOTE_CACHE") or DEFAULT_CACHE)
     return Reach(BlockCache(str(cache_folder("remote")), size), retries=retries or Retries())
 
 

@@ -105,6 +105,10 @@ class RemoteShardSource(ShardSource):
         """None on this machine."""
         return ()
 
+    def size_bytes(self) -> int:
+        """Of all shards."""
+        return sum(file.size_bytes for file in self.remote)
+
     def forget(self) -> None:
         """Drop all that the cache has of these shards."""
         for file in self.remote:
