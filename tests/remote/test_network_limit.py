@@ -54,7 +54,7 @@ def test_shards_that_the_cache_cannot_hold_are_warned_of(server: str, reach: Rea
     large = replace(source, remote=tuple(replace(file, size_bytes=10**9) for file in source.remote))
     (told,) = Network(Work(large, batch_size=8), tmp_path / "j").warnings()
     assert told.startswith(
-        f"the shards hold {len(source.remote)}.0 GB and --remote-cache 0.1 GB: every epoch"
+        f"the shards hold {len(source.remote)}.0 GB and --remote-cache 0.1 GB: each epoch"
     )
 
 

@@ -44,8 +44,8 @@ class Network:
         if size_bytes <= limit_bytes:
             return ()
         return (
-            f"the shards hold {size_bytes / 1e9:,.1f} GB and --remote-cache {limit_bytes / 1e9:,.1f} GB: every "
-            "epoch reads them anew, and a loader that does not read shard by shard reads parts of them more "
+            f"the shards hold {size_bytes / 1e9:,.1f} GB and --remote-cache {limit_bytes / 1e9:,.1f} GB: "
+            "each epoch reads them anew, and a loader that does not read shard by shard reads parts more "
             "than once; raise --remote-cache, or choose one that does (webdataset, or roi with order=stream)",
         )
 
