@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import NGINX, Plan, Proxy, nginx
+from servers import NGINX, QUICK, Begin, Plan, Proxy, nginx
 
 from throughput.sources import ShardSource, open_source
 from throughput.sources.pack import pack
 from throughput.sources.remote.blocks import BlockCache
 from throughput.sources.remote.fetching import Reach
-from throughput.sources.remote.retrying import Retries
 from throughput.testing import write_contract_images
-
-Begin = Callable[..., Proxy]
-QUICK = Retries(tries=5, first_seconds=0.001, most_seconds=0.002)
 
 
 @pytest.fixture(autouse=True)

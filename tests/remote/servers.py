@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from throughput.sources.remote.retrying import Retries
+
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 Harm = Literal["reset", "truncate", "busy"]
@@ -201,6 +203,12 @@ def _close(answer: asyncio.StreamWriter) -> None:
     with suppress(OSError, RuntimeError):
         answer.write_eof()
     answer.close()
+
+
+Begin = Callable[..., Proxy]
+"""Begins a proxy in front of the server: of the fixture ``proxy``."""
+QUICK = Retries(tries=5, first_seconds=0.001, most_seconds=0.002)
+"""A test does not wait for a server to recover."""
 
 
 def now_and_then(harm: Harm, every: int, first: int = 3) -> Plan:

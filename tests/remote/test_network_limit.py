@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Begin
+from servers import Begin
 
 from throughput.contracts import Work, no_progress
 from throughput.errors import OptionError
@@ -53,9 +53,7 @@ def test_shards_that_the_cache_cannot_hold_are_warned_of(server: str, reach: Rea
     assert Network(Work(source, batch_size=8), tmp_path / "j").warnings() == ()
     large = replace(source, remote=tuple(replace(file, size_bytes=10**9) for file in source.remote))
     (told,) = Network(Work(large, batch_size=8), tmp_path / "j").warnings()
-    assert told.startswith(
-        f"the shards hold {len(source.remote)}.0 GB and --remote-cache 0.1 GB: each epoch"
-    )
+    assert told.startswith(f"the shards hold {len(source.remote)}.0 GB and --remote-cache 0.1 GB: each epoch")
 
 
 def test_a_source_on_this_machine_stays_what_it_is(packed: ShardSource, root: Path) -> None:

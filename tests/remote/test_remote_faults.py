@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, Begin
-from servers import Harm, now_and_then
+from servers import QUICK, Begin, Harm, now_and_then
 
 from throughput.errors import SampleError
 from throughput.sources import ShardSource

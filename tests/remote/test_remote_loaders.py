@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Begin
-from servers import now_and_then
+from servers import Begin, now_and_then
 
 from throughput.cli import main
 from throughput.contracts import Work
