@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import count, islice, tee
+from operator import itemgetter
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -21,6 +22,7 @@ from throughput.errors import SampleError
 from throughput.jpeg.header import has_end, read_frame
 from throughput.pixels import decode_image, open_image, require_pixels
 from throughput.resuming import NOTHING, Delivered
+from throughput.sources.ahead import told_ahead
 from throughput.threads import in_threads
 
 
@@ -212,7 +214,7 @@ class Ahead(Iterator[Encoded]):
             batches = (
                 (epoch, ids) for epoch in epochs for ids in epoch_batches(work, epoch, self._delivered)
             )
-            to_read, to_join = tee(batches)
+            to_read, to_join = tee(told_ahead(work.source, batches, itemgetter(1)))
             samples = (int(sample) for _, ids in to_read for sample in ids)
             # One stream of reads across batches and epochs: its threads are started once.
             with closing(in_threads(self._read, samples, work.workers)) as images:

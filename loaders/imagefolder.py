@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from throughput.bad_samples import read_sample
@@ -28,6 +29,7 @@ from throughput.loaders.workers import (
 )
 from throughput.pixels import render_sound
 from throughput.resuming import NOTHING, Delivered
+from throughput.sources.ahead import told_ahead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,9 +100,9 @@ class _Keys:
 
     def __iter__(self) -> Iterator[Key]:
         epochs = count(self.first_epoch) if self._work.split == "train" else (self.first_epoch,)
-        for epoch in epochs:
-            for ids in epoch_batches(self._work, epoch, self.delivered):
-                yield epoch, ids
+        keys = ((epoch, ids) for epoch in epochs for ids in epoch_batches(self._work, epoch, self.delivered))
+        # In this process, which knows the order: workers find the bytes on the local disk.
+        yield from told_ahead(self._work.source, keys, itemgetter(1))
 
 
 class _DataLoaderLoader(EpochLoader):

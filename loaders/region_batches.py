@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import count, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from throughput.loaders.regions import Renderer, Ways, compile_kernels
 from throughput.loaders.workers import end_workers, items, worker_loader
 from throughput.memory import ReusedMemory
 from throughput.resuming import NOTHING, Delivered
+from throughput.sources.ahead import told_ahead
 from throughput.sources.shards import ShardSource
 from throughput.threads import in_threads
 
@@ -200,7 +202,11 @@ def _keys(
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Every ``takers``-th (epoch, ids) of one val epoch, or of train epochs without end."""
     epochs = count(first_epoch) if work.split == "train" else (first_epoch,)
-    # One tells the kernel what to read for all.
+    # One tells the kernel, or a source that is far away, what to read for all.
     streamed = advised_batches if taker == 0 else streamed_batches
-    every = ((epoch, ids) for epoch in epochs for ids in _batches(work, options, epoch, delivered, streamed))
+    every: Iterator[tuple[int, NDArray[np.int64]]] = (
+        (epoch, ids) for epoch in epochs for ids in _batches(work, options, epoch, delivered, streamed)
+    )
+    if taker == 0:
+        every = told_ahead(work.source, every, itemgetter(1))
     return islice(every, taker, None, takers)

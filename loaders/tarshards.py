@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -43,6 +42,7 @@ from throughput.loaders.workers import (
 )
 from throughput.pixels import render_sound
 from throughput.resuming import NOTHING, Delivered
+from throughput.sources.ahead import ids_told_ahead
 from throughput.sources.conversion import packed_copy
 from throughput.sources.shards import ShardSource
 
@@ -197,7 +197,9 @@ class _Shards:
         worker_id, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         reader = self._work.rank * workers + worker_id
         runs = reader_runs(rank_runs(self._work, self._source, epoch, delivered), worker_id, workers)
-        samples = (sample for run in runs for sample in self._run(run))
+        told = ids_told_ahead(self._source, (run.ids for run in runs))
+        streamed = (sample for run in runs for sample in self._run(run))
+        samples = (sample for _, sample in zip(told, streamed, strict=True))
         if self._work.split == "val":
             return samples
         size = self._options.shuffle
@@ -236,10 +238,9 @@ def read_run(source: ShardSource, run: _Run) -> Iterator[tuple[int, bytes]]:
     """
     from webdataset.tariterators import tar_file_iterator
 
-    path = source.shards[run.shard]
     members = {source.members[int(sample)]: int(sample) for sample in run.ids}
     # Opened here and not by the library, whose opener would run a name that begins with "pipe:" in a shell.
-    with Path(path).open("rb") as stream:
+    with source.open_run(run.shard, run.ids) as stream:
         files = tar_file_iterator(stream, select_files=members.__contains__)
         for sample in run.ids.tolist():
             try:

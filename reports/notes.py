@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from throughput.reports.training import lines
-from throughput.results import CacheEvidence, Comparison, LedgerCount, Results, Row, Suggestion, Verdict
+from throughput.results import (
+    CacheEvidence,
+    Comparison,
+    LedgerCount,
+    RemoteReading,
+    Results,
+    Row,
+    Suggestion,
+    Verdict,
+)
 
 _WAIT_MS_THAT_MATTERS = 1.0
 _WAIT_SHARE_THAT_MATTERS = 0.02
@@ -113,6 +122,8 @@ def row_facts(row: Row, results: Results) -> Iterator[str]:
         yield _counted(row)
     if row.cache is not None:
         yield _cached(row.cache)
+    if row.remote is not None:
+        yield _fetched(row.remote)
     yield from _answered(row)
     yield from lines(row)
     if row.accuracy is not None and row.train_images is not None and row.evaluation is None:
@@ -190,6 +201,23 @@ def _cached(cache: CacheEvidence) -> str:
     if cache.preparation_stall_fraction is not None:
         told += f" and {100 * cache.preparation_stall_fraction:.0f} % for decoding and transforming"
     return told
+
+
+def _fetched(remote: RemoteReading) -> str:
+    """What the network gave, beside what it can give."""
+    rate, limit = remote.megabytes_per_second, remote.limit_megabytes_per_second
+    if rate is None:
+        return f"read nothing from the server: all {remote.cache_hits:,} blocks lay in the cache"
+    again = f", {remote.retries:,} of them again" if remote.retries else ""
+    told = (
+        f"read {remote.bytes_read / 1e6:,.1f} MB from the server in {remote.requests:,} requests{again}, "
+        f"at {rate:,.1f} MB/s while any was under way"
+    )
+    if limit is not None:
+        source = "--network-limit" if remote.limit_given else "a plain parallel download"
+        told += f": {100 * rate / limit:.0f} % of the {limit:,.1f} MB/s of {source}"
+    hits = f"; {remote.cache_hits:,} blocks lay in the cache" if remote.cache_hits else ""
+    return told + hits
 
 
 def _answered(row: Row) -> Iterator[str]:

@@ -41,6 +41,7 @@ from throughput.given_pipeline import GivenPipeline, name_of, told_apart
 from throughput.measure.budget import Budget
 from throughput.measure.environment import environment
 from throughput.measure.judge import IMAGENET_IMAGES, judge
+from throughput.measure.network import with_limit
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import PHASES, CacheMode, Certification, Plan, describe_work, require_phases
 from throughput.measure.prediction import check_first_suggestion
@@ -212,6 +213,7 @@ def bench(
     source = choose_source(
         data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
     )
+    source = with_limit(source, progress)
     work = choose_work(
         source,
         batch_size=batch_size,

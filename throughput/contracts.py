@@ -134,6 +134,13 @@ class Source(ABC):
         """``kept`` of each of some samples. The first call may read what was kept about all."""
         return [self.kept(sample_id) for sample_id in ids.tolist()]
 
+    def ahead_bytes(self) -> int:
+        """Encoded bytes of the samples that it wants to be told of ahead, by ``expect``; 0: none."""
+        return 0
+
+    def expect(self, ids: NDArray[np.int64]) -> None:  # noqa: B027 - most sources are near
+        """Hear of samples that will be read soon, in this order; returns at once."""
+
     @abstractmethod
     def describe(self, sample_id: int) -> str:
         """Where a sample lies, for messages: its file, or its shard, name and byte offset."""

@@ -47,6 +47,30 @@ class Pass:
 
 
 @dataclass(frozen=True)
+class RemoteReading:
+    """What was read from servers while a row was measured, and what the network gives at best.
+
+    bytes_read: in answers that came whole. requests: all, failed ones among them. retries: requests that were
+    made again. cache_hits: blocks that lay in the cache when a loader told of them. seconds: in which a
+    request was under way. limit_megabytes_per_second: what a plain parallel download reached before; None
+    where that could not be measured. limit_given: the user told it instead.
+    """
+
+    bytes_read: int
+    requests: int
+    retries: int
+    cache_hits: int
+    seconds: float
+    limit_megabytes_per_second: float | None = None
+    limit_given: bool = False
+
+    @property
+    def megabytes_per_second(self) -> float | None:
+        """While a request was under way; None where there was none."""
+        return self.bytes_read / 1e6 / self.seconds if self.seconds > 0 else None
+
+
+@dataclass(frozen=True)
 class Phase:
     """The passes of one phase: the loader alone, the model alone, or both together."""
 

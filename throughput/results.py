@@ -25,7 +25,16 @@ from throughput.judgement import (
     Suggestion,
     Verdict,
 )
-from throughput.measured import BadSample, EpochCount, LedgerCount, Pass, Phase, PhaseName, Rate
+from throughput.measured import (
+    BadSample,
+    EpochCount,
+    LedgerCount,
+    Pass,
+    Phase,
+    PhaseName,
+    Rate,
+    RemoteReading,
+)
 from throughput.timeline import Timeline, Usage, Window
 from throughput.trained import EpochRecord, Evaluation, TrainingRun
 
@@ -49,6 +58,7 @@ __all__ = [
     "Preparation",
     "Projection",
     "Rate",
+    "RemoteReading",
     "Results",
     "Row",
     "Runtime",
@@ -129,6 +139,8 @@ class Row:
     model_cpu_utilisation: float | None = None
     """The same while the model ran alone."""
     cache: CacheEvidence | None = None
+    remote: RemoteReading | None = None
+    """None where the images lie on this machine."""
     training: TrainingRun | None = None
     """What ``throughput train`` did; the passes of ``train`` are its epochs then. None in a bench."""
     evaluation: Evaluation | None = None
@@ -227,6 +239,7 @@ def _row(row: Row) -> dict[str, Any]:
         "load_cpu_utilisation": row.load_cpu_utilisation,
         "model_cpu_utilisation": row.model_cpu_utilisation,
         "cache": None if row.cache is None else _cache(row.cache),
+        "remote": None if row.remote is None else _remote(row.remote),
         "training": None if row.training is None else row.training.to_json(),
         "evaluation": None if row.evaluation is None else row.evaluation.to_json(),
         "provider": None if row.runtime is None else row.runtime.provider,
@@ -243,6 +256,10 @@ def _cache(cache: CacheEvidence) -> dict[str, Any]:
         "fetch_stall_fraction": cache.fetch_stall_fraction,
         "preparation_stall_fraction": cache.preparation_stall_fraction,
     }
+
+
+def _remote(remote: RemoteReading) -> dict[str, Any]:
+    return asdict(remote) | {"megabytes_per_second": remote.megabytes_per_second}
 
 
 def _phase(phase: Phase | None) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from throughput.measure.events import Doing, Finished, Measured, Started, Tell
 from throughput.measure.labels import Labels
 from throughput.measure.learning import Learning
 from throughput.measure.ledger import Ledger
+from throughput.measure.network import Network
 from throughput.measure.phases import Step, Tick, run_epoch, run_passes
 from throughput.measure.plan import PHASES, Block
 from throughput.measure.plausible import implausible
@@ -122,6 +123,8 @@ class _Measurement:
         torch.set_num_threads(usable_cores())
         plan = self._plan
         prepared = self._factory.prepare(plan.work, self._options, self._progress)
+        network = Network(prepared.work, self._block.state.with_suffix(f".{self._block.number}.requests"))
+        prepared = replace(prepared, work=network.work)
         # A loader converts for training, and the copy holds both splits.
         work = prepared.work if plan.consumer is None else _as_held_out(prepared.work)
         storage = Storage(work.source, plan.cache, self._progress)
@@ -160,7 +163,13 @@ class _Measurement:
         # Without all phases no verdict asks for them, and they are those of train crops.
         if self._block.last and set(plan.phases) == set(PHASES) and work.split == "train":
             row = self._with_stages(row, work)
-        return replace(row, ledger=self._ledger_count(), cache=storage.evidence())
+        return replace(
+            row,
+            ledger=self._ledger_count(),
+            cache=storage.evidence(),
+            remote=network.reading(),
+            warnings=(*row.warnings, *network.warnings()),
+        )
 
     def _with_stages(self, row: Row, work: Work) -> Row:
         """Where the loader's time goes; a loader that cannot tell has been measured all the same."""

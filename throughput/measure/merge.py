@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from throughput.measure.disturbance import unsteady
-from throughput.results import BadSample, CacheEvidence, LedgerCount, Phase, Row, Timeline
+from throughput.results import BadSample, CacheEvidence, LedgerCount, Phase, RemoteReading, Row, Timeline
 
 SUSPECT_EXCESS = 0.05
 """Training may come out above the model's own rate by noise; by more than this is remarked on."""
@@ -42,6 +42,7 @@ def merge(blocks: Sequence[Row]) -> Row:
         energy_joules=_each(sum, (block.energy_joules for block in blocks)),
         ledger=_ledger(blocks),
         timeline=_timeline(blocks),
+        remote=_remote(blocks),
     )
     row = replace(row, cache=_cache(blocks, row.model))
     return replace(row, warnings=(*_told_by_blocks(blocks), *_warnings(row)))
@@ -100,6 +101,14 @@ def _timeline(blocks: Sequence[Row]) -> Timeline | None:
         tuple(window for timeline in there for window in timeline.windows),
         tuple(moment for timeline in there for moment in timeline.usage),
     )
+
+
+def _remote(blocks: Sequence[Row]) -> RemoteReading | None:
+    readings = [block.remote for block in blocks if block.remote is not None]
+    if not readings:
+        return None
+    summed = ("bytes_read", "requests", "retries", "cache_hits", "seconds")
+    return replace(readings[0], **{name: sum(getattr(one, name) for one in readings) for name in summed})
 
 
 def _cache(blocks: Sequence[Row], model: Phase | None) -> CacheEvidence | None:

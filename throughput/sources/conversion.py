@@ -108,6 +108,12 @@ class _Same(Source):
     def read(self, sample_id: int) -> bytes:
         return self._source.read(sample_id)
 
+    def ahead_bytes(self) -> int:
+        return self._source.ahead_bytes()
+
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        self._source.expect(ids)
+
     def describe(self, sample_id: int) -> str:
         return self._source.describe(sample_id)
 

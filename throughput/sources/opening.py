@@ -17,9 +17,10 @@ from throughput.sources.arrays import ARRAY_EXTENSION, open_arrays
 from throughput.sources.folder import entries, open_folder
 from throughput.sources.manifest import MANIFEST, UNFINISHED, Manifest, read_manifest
 from throughput.sources.pipe import PIPE, piped_shard
+from throughput.sources.remote.addresses import SCHEMES, is_remote
 from throughput.sources.shards import open_packed, open_shards
 
-_REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _COMMA_OUTSIDE_BRACES = re.compile(r",(?![^{]*\})")
 
 
@@ -37,6 +38,7 @@ def open_source(
     data: a folder of class folders, or of ``train/`` and ``val/`` (or ``test/``) with class folders; a
         folder of ``.tar`` shards, or of ``train/`` and ``val/`` (or ``test/``) with shards; one shard; a
         brace pattern such as ``shards-{0000..0009}.tar``; a list of shards (or a string with commas);
+        addresses of shards, or of a folder that ``pack`` wrote, on a server (http, https or s3);
         ``pipe:COMMAND``, whose output is a shard; an array of images, ``.npy``, with its ``labels``.
     label_field: the field of ``.json`` members that holds the label; None: ``.cls`` members, then the
         usual names.
@@ -48,6 +50,18 @@ def open_source(
     """
     try:
         paths = _named(data)
+        if any(map(is_remote, paths)):
+            from throughput.sources.remote.opening import open_remote
+
+            if labels is not None:
+                raise OptionError(f"--labels {labels} goes with an array of images (.npy) on this machine")
+            return open_remote(
+                data if isinstance(data, str) else _listed(paths),
+                paths,
+                label_field=label_field,
+                split_fraction=split_fraction,
+                progress=progress,
+            )
         if len(paths) == 1 and paths[0].endswith(ARRAY_EXTENSION) and not Path(paths[0]).is_dir():
             if not Path(paths[0]).exists():
                 raise _missing(Path(paths[0]))
@@ -88,10 +102,14 @@ def _named_by_one(item: str) -> list[str]:
     if item.startswith(PIPE) or not item:
         return [item]
     item = item.removeprefix("file://")
-    if _REMOTE.match(item):
-        raise SourceError(f"{item}: remote images cannot be read yet; copy them to a local folder first")
-    path = str(Path(item).expanduser())
-    if "{" not in path or _exists(Path(path)):
+    remote = is_remote(item)
+    if _ADDRESS.match(item) and not remote:
+        raise SourceError(
+            f"{item}: images are read from {', '.join(SCHEMES)} and from files on this machine; "
+            "copy them to one of these first"
+        )
+    path = item if remote else str(Path(item).expanduser())
+    if "{" not in path or (not remote and _exists(Path(path))):
         return [path]
     try:
         return list(braceexpand(path))
@@ -163,7 +181,7 @@ def named_shards(data: str | Path | Sequence[str | Path], *, allow_pipe: bool = 
     """
     paths = _named(data)
     if len(paths) > 1 or not Path(paths[0]).is_dir():
-        if any(_REMOTE.match(path) or path.endswith(ARRAY_EXTENSION) for path in paths):
+        if any(_ADDRESS.match(path) or path.endswith(ARRAY_EXTENSION) for path in paths):
             return None
         return NamedShards(tuple(_shard(path, allow_pipe) for path in paths))
     root = Path(paths[0])

@@ -55,7 +55,16 @@ def key_and_extension(member: str) -> tuple[str, str] | None:
 
 
 def scan_shard(path: str, label_field: str | None) -> ShardScan:
-    """List the samples of a shard.
+    """List the samples of a shard, as ``scan_open_shard`` does."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of many shards gains nothing
+            return scan_open_shard(file, path, label_field)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+
+
+def scan_open_shard(file: BinaryIO, path: str, label_field: str | None) -> ShardScan:
+    """List the samples of an open shard. path: what to call it.
 
     label_field: the field of ``.json`` members that holds the label; None: ``.cls``, then LABEL_FIELDS.
     Raises SourceError naming the shard for a damaged tar, and the key too for a sample without image or
@@ -65,26 +74,20 @@ def scan_shard(path: str, label_field: str | None) -> ShardScan:
     keys: set[str] = set()
     extensions: set[str] = set()
     incomplete: str | None = None
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of many shards gains nothing
-            for key, parts in _samples(file, path):
-                if key in keys:
-                    raise SourceError(
-                        f"{path}: the key {key} comes twice; make the shard with one key a sample"
-                    )
-                keys.add(key)
-                extensions.update(parts)
-                image = image_of(parts, path, key)
-                if image is None:
-                    if "cls" in parts or "json" in parts:
-                        incomplete = incomplete or key
-                    continue
-                scan.labels.append(label_of(file, parts, path, key, label_field))
-                scan.members.append(image.name)
-                scan.offsets.append(image.offset)
-                scan.sizes.append(image.size_bytes)
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    for key, parts in _samples(file, path):
+        if key in keys:
+            raise SourceError(f"{path}: the key {key} comes twice; make the shard with one key a sample")
+        keys.add(key)
+        extensions.update(parts)
+        image = image_of(parts, path, key)
+        if image is None:
+            if "cls" in parts or "json" in parts:
+                incomplete = incomplete or key
+            continue
+        scan.labels.append(label_of(file, parts, path, key, label_field))
+        scan.members.append(image.name)
+        scan.offsets.append(image.offset)
+        scan.sizes.append(image.size_bytes)
     if not scan.members:
         raise SourceError(
             f"{path} holds no image ({_listed(IMAGE_EXTENSIONS)}); "

@@ -168,6 +168,12 @@ def samples_in_index(shard: str) -> int | None:
         return None
 
 
+def index_names(shard_name: str) -> tuple[str, str]:
+    """Names of the files of an index, by the name of its shard."""
+    records, lengths = _paths(Path(shard_name))
+    return records.name, lengths.name
+
+
 def has_index(shard: str) -> bool:
     """Whether the files of an index lie beside a shard."""
     return all(path.is_file() for path in _paths(Path(shard)))

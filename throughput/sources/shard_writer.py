@@ -17,6 +17,7 @@ from throughput.cache import whole_file
 from throughput.contracts import Source
 from throughput.jpeg.header import read_frame
 from throughput.measure.environment import usable_cores
+from throughput.sources.ahead import ids_told_ahead
 from throughput.sources.checksum import checksum
 from throughput.sources.manifest import PackedShard
 from throughput.sources.names import image_extension
@@ -88,7 +89,7 @@ def _write(
     before_bytes: Counter[bool] = Counter()
     after_bytes: Counter[bool] = Counter()
     read, threads = _reader(source, growth)
-    with closing(in_threads(read, numbers, threads)) as samples:
+    with closing(in_threads(read, ids_told_ahead(source, [ids]), threads)) as samples:
         for done, (sample_id, sample) in enumerate(zip(numbers, samples, strict=True), start=1):
             label = b"%d" % source.labels[sample_id]
             for data in (

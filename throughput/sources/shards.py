@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,8 +191,9 @@ class ShardSource(Source):
     @cached_property
     def _index(self) -> SampleIndex:
         ids = [self.shard_ids(shard) for shard in range(len(self.shards))]
-        for shard, of_shard in enumerate(ids):
-            _checksums(self.shards[shard], len(of_shard), self.fingerprint)  # now, not in mid-epoch
+        for of_shard in ids:
+            if len(of_shard):
+                self._checksum(int(of_shard[0]))  # read now, not in mid-epoch
         indexes = [
             # A shard without a sample has nothing to be looked up.
             self._index_beside(shard, int(of_shard[0])) if len(of_shard) else None
@@ -206,6 +207,10 @@ class ShardSource(Source):
             return _index_file(self.shards[shard], len(self.shard_ids(shard)), self.fingerprint)
         except SourceError as error:
             raise SampleError(self.describe(sample_id), str(error)) from error
+
+    def open_run(self, shard: int, ids: NDArray[np.int64]) -> BinaryIO:  # noqa: ARG002 - others begin there
+        """A shard, or what of it holds these samples, (M,) int64 in its order, from some member on."""
+        return Path(self.shards[shard]).open("rb")
 
     def advise(self, sample_id: int) -> None:
         """Have the kernel read a sample ahead (posix_fadvise(2)); whoever reads it hears of what is wrong."""
@@ -259,16 +264,38 @@ def open_shards(
         validation = seeded_validation(index.labels, split_fraction)
     else:
         validation = index.shard_of >= validation_from
+    classes = _classes(index, manifest_above(Path(shards[0])))
     source = _source(
         location,
         (*shards,),
         fingerprint,
         stamps=stamps,
         index=index,
-        classes=_classes(index, shards),
+        classes=classes,
         validation=validation,
     )
     return _as_packed(source)
+
+
+def indexed_shards(
+    location: str,
+    shards: tuple[str, ...],
+    fingerprint: str,
+    index: ShardIndex,
+    manifest: Manifest | None,
+    split_fraction: float | None,
+) -> ShardSource:
+    """Shards of which an index is known already. manifest: of the packing that they are a part of."""
+    source = _source(
+        location,
+        shards,
+        fingerprint,
+        index=index,
+        classes=_classes(index, manifest),
+        validation=seeded_validation(index.labels, split_fraction),
+    )
+    packed = manifest is not None and manifest.growth is not None
+    return replace(source, growth=manifest.growth, indexed=True) if manifest and packed else source
 
 
 def _as_packed(source: ShardSource) -> ShardSource:
@@ -296,6 +323,25 @@ def open_packed(
         _require_whole(path, shard.bytes)
     fingerprint, stamps = shards_fingerprint(shards, None), shard_stamps(shards)
     index = shard_index(shards, None, fingerprint, progress)
+    return packed_shards(
+        location, str(root), (*shards,), fingerprint, index, manifest, split_fraction, stamps
+    )
+
+
+def packed_shards(
+    location: str,
+    root: str,
+    shards: tuple[str, ...],
+    fingerprint: str,
+    index: ShardIndex,
+    manifest: Manifest,
+    split_fraction: float | None,
+    stamps: tuple[tuple[int, int], ...] = (),
+) -> ShardSource:
+    """Shards with the order and the splits of their manifest. root: what to call their folder.
+
+    Raises SourceError where the index is not of this manifest's samples.
+    """
     keys = [key_of(member) for member in (index.members[i] for i in range(len(index.members)))]
     ids = np.array([int(key) if key.isascii() and key.isdigit() else -1 for key in keys], dtype=np.int64)
     if not np.array_equal(np.sort(ids), np.arange(manifest.samples)):
@@ -316,7 +362,7 @@ def open_packed(
         validation = held_out[ordered.shard_of]
     source = _source(
         location,
-        (*shards,),
+        shards,
         fingerprint,
         stamps=stamps,
         index=ordered,
@@ -351,12 +397,11 @@ def _source(
     )
 
 
-def _classes(index: ShardIndex, shards: Sequence[str]) -> tuple[str, ...]:
+def _classes(index: ShardIndex, manifest: Manifest | None) -> tuple[str, ...]:
     """Class names from the labels; numbers take their names from the manifest above, where one is."""
     if index.class_names:
         return index.class_names
     count = int(index.labels.max()) + 1
-    manifest = manifest_above(Path(shards[0]))
     if manifest is not None and len(manifest.classes) >= count:
         return manifest.classes
     return tuple(str(number) for number in range(count))
