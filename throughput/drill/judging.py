@@ -1,0 +1,136 @@
+"""What came of a cell, judged by what it delivered: every sample comes as it is wanted, or is told of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from throughput.drill.cell import Delivered, Policy
+from throughput.drill.planting import Planted
+
+Outcome = Literal[
+    "read",
+    "raised",
+    "skipped",
+    "substituted",
+    "undetectable",
+    "not applicable",
+    "SILENT",
+    "unnamed",
+    "hung",
+    "crashed",
+]
+FAILED: tuple[Outcome, ...] = ("SILENT", "unnamed", "hung", "crashed")
+"""What no cell may end as."""
+_FILLER = -1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """words: what was seen, where the outcome alone does not say it."""
+
+    outcome: Outcome
+    words: str = ""
+
+
+def judge(planted: Planted, delivered: Delivered, policy: Policy) -> Verdict:
+    """Hold what was delivered against what was wanted."""
+    match delivered.ended:
+        case "not applicable":
+            return Verdict("not applicable", delivered.words)
+        case "hung":
+            return Verdict("hung", delivered.words)
+        case "died":
+            return Verdict("crashed", delivered.words)
+        case "error" | "whole":
+            pass
+    came = frozenset(delivered.ids[delivered.ids != _FILLER].tolist())
+    told = _told(planted, delivered)
+    wrong = _wrong(planted, delivered, told)
+    if delivered.ended == "whole":
+        lost = frozenset(range(len(planted.wanted))) - came - told
+        wrong += [f"{len(lost)} samples never come and nobody says so{_such_as(planted, lost)}"] * bool(lost)
+        wrong += _wrong_at_the_end(delivered, told, policy)
+    if wrong:
+        return Verdict("SILENT", "; ".join(wrong))
+    if delivered.ended == "error":
+        named = _names(planted, delivered.words)
+        return Verdict("raised" if named else "unnamed", delivered.words)
+    if unknown := came & planted.damaged:
+        words = f"{len(unknown)} damaged samples come as ordinary images: their bytes do not tell"
+        return Verdict("undetectable", words + (f"; {len(told)} others are told of" if told else ""))
+    if told:
+        words = f"{len(told)} samples: {delivered.named[0].cause}"
+        return Verdict("substituted" if policy == "substitute" else "skipped", words)
+    return Verdict("read")
+
+
+def _wrong(planted: Planted, delivered: Delivered, told: frozenset[int]) -> list[str]:
+    """What is wrong with that which came, in words."""
+    ids = delivered.ids
+    said = []
+    strange = ids[(ids != _FILLER) & ((ids < 0) | (ids >= len(planted.wanted)))]
+    if len(strange):
+        return [f"{len(strange)} ids are not of the source, such as {int(strange[0])}"]
+    distinct, times = np.unique(ids[ids != _FILLER], return_counts=True)
+    if again := frozenset(distinct[times > 1].tolist()):
+        said.append(f"{len(again)} samples come more than once{_such_as(planted, again)}")
+    came = frozenset(distinct.tolist())
+    if both := came & told:
+        said.append(f"{len(both)} samples come although they are told of as bad{_such_as(planted, both)}")
+    if sound := told - planted.hit:
+        said.append(f"{len(sound)} samples are told of as bad and are not{_such_as(planted, sound)}")
+    if silent := (came & planted.damaged) - planted.untold:
+        said.append(f"{len(silent)} damaged samples come as ordinary images{_such_as(planted, silent)}")
+    differing = frozenset(
+        sample_id
+        for sample_id, image in zip(ids.tolist(), delivered.images, strict=True)
+        if sample_id != _FILLER
+        and sample_id not in planted.damaged
+        and not np.abs(image - planted.wanted[sample_id]).mean() <= delivered.largest_error
+    )
+    if differing:
+        said.append(f"{len(differing)} samples come with other pixels{_such_as(planted, differing)}")
+    mislabelled = frozenset(
+        sample_id
+        for sample_id, label in zip(ids.tolist(), delivered.labels.tolist(), strict=True)
+        if sample_id != _FILLER and label != planted.labels[sample_id]
+    )
+    if mislabelled:
+        said.append(f"{len(mislabelled)} samples come with another's label{_such_as(planted, mislabelled)}")
+    return said
+
+
+def _wrong_at_the_end(delivered: Delivered, told: frozenset[int], policy: Policy) -> list[str]:
+    """What is wrong with a whole epoch, given which samples were told of."""
+    fillers = int((delivered.ids == _FILLER).sum())
+    wanted = len(told) if policy == "substitute" else 0
+    if policy == "raise" and told:
+        return [f"{len(told)} bad samples are told of and none is raised"]
+    if fillers != wanted:
+        return [f"{fillers} images stand in for others, in place of {wanted}"]
+    return []
+
+
+def _told(planted: Planted, delivered: Delivered) -> frozenset[int]:
+    """Samples that are told of by their own names; one by another's name is told of by none."""
+    return frozenset(
+        fault.id
+        for fault in delivered.named
+        if 0 <= fault.id < len(planted.names)
+        and any(name in fault.sample for name in planted.names[fault.id])
+    )
+
+
+def _names(planted: Planted, words: str) -> bool:
+    """Whether an error names a sample that the fault touches, or the fault as a whole."""
+    of_samples = (name for sample_id in planted.hit for name in planted.names[sample_id])
+    return any(name in words for name in of_samples) or any(
+        word.lower() in words.lower() for word in planted.words
+    )
+
+
+def _such_as(planted: Planted, ids: frozenset[int]) -> str:
+    return f", such as {planted.names[min(ids)][0]}" if ids else ""
