@@ -65,7 +65,7 @@ class Drill:
         loaders = len({one.loader for one in self.found})
         said = ", ".join(f"{count} {outcome}" for outcome, count in counted.most_common())
         verdict = (
-            f"{len(self.failed)} cells fail"
+            f"{len(self.failed)} failed"
             if self.failed
             else "no fault stays silent, hangs a loader or ends it without a word"
         )

@@ -48,7 +48,7 @@ def _kill_a_worker() -> None:
 
 
 def _fill_disks() -> None:
-    """No file may grow beyond a page (setrlimit(2)), and none in shared memory, such as a batch on its way."""
+    """No file may grow beyond a page (setrlimit(2)), nor a batch on its way through shared memory."""
     _limit(resource.RLIMIT_FSIZE, _LARGEST_FILE_BYTES)
 
 
