@@ -77,15 +77,23 @@ def test_an_error_may_name_the_fault_as_a_whole() -> None:
 @pytest.mark.parametrize(
     ("came", "policy", "words"),
     [
-        (delivered(*GOOD), "skip", "1 samples never come and nobody says so, such as 0/000002.jpg"),
-        (delivered(*GOOD), "raise", "1 samples never come and nobody says so, such as 0/000002.jpg"),
-        (delivered(*range(COUNT)), "skip", "1 damaged samples come as ordinary images, such as 0/000002.jpg"),
+        (delivered(*GOOD), "skip", "1 of 6 samples never come and nobody says so, such as 0/000002.jpg"),
+        (delivered(*GOOD), "raise", "1 of 6 samples never come and nobody says so, such as 0/000002.jpg"),
+        (
+            delivered(*range(COUNT)),
+            "skip",
+            "1 of 6 samples come as ordinary images, although damaged, such as 0/000002.jpg",
+        ),
         (
             delivered(*range(COUNT), told=(TOLD,)),
             "skip",
-            "1 samples come although they are told of as bad, such as 0/000002.jpg",
+            "1 of 6 samples come although they are told of as bad, such as 0/000002.jpg",
         ),
-        (delivered(*GOOD, 0, told=(TOLD,)), "skip", "1 samples come more than once, such as 0/000000.jpg"),
+        (
+            delivered(*GOOD, 0, told=(TOLD,)),
+            "skip",
+            "1 of 6 samples come more than once, such as 0/000000.jpg",
+        ),
         (delivered(*GOOD, -1, told=(TOLD,)), "skip", "1 images stand in for others, in place of 0"),
         (delivered(*GOOD, told=(TOLD,)), "substitute", "0 images stand in for others, in place of 1"),
         (delivered(*GOOD, told=(TOLD,)), "raise", "1 bad samples are told of and none is raised"),
@@ -93,27 +101,27 @@ def test_an_error_may_name_the_fault_as_a_whole() -> None:
         (
             delivered(*GOOD[1:], told=(TOLD, Named(0, f"/tmp/{NAMES[0][0]}", "bad"))),
             "skip",
-            "1 samples are told of as bad and are not, such as 0/000000.jpg",
+            "1 of 6 samples are told of as bad and are not, such as 0/000000.jpg",
         ),
         (
             delivered(*GOOD, told=(replace(TOLD, sample=f"/tmp/data/{NAMES[3][0]}"),)),
             "skip",
-            "1 samples never come and nobody says so, such as 0/000002.jpg",
+            "1 of 6 samples never come and nobody says so, such as 0/000002.jpg",
         ),
         (
             delivered(*GOOD, told=(TOLD,), images=np.full((5, 8, 8, 3), 128, np.float32)),
             "skip",
-            "5 samples come with other pixels, such as 0/000000.jpg",
+            "5 of 6 samples come with other pixels, such as 0/000000.jpg",
         ),
         (
             delivered(*GOOD, told=(TOLD,), images=np.full((5, 8, 8, 3), np.nan, np.float32)),
             "skip",
-            "5 samples come with other pixels, such as 0/000000.jpg",
+            "5 of 6 samples come with other pixels, such as 0/000000.jpg",
         ),
         (
             delivered(*GOOD, told=(TOLD,), labels=np.array([0, 0, 1, 2, 1])),
             "skip",
-            "2 samples come with another's label, such as 0/000004.jpg",
+            "1 of 6 samples come with another's label, such as 0/000005.jpg",
         ),
     ],
 )

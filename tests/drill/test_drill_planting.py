@@ -98,9 +98,9 @@ def test_a_fault_is_put_in_and_the_copy_stays_sound(case: Case, copies: Copies, 
         for swap in planted.later:
             swap.carry_out()
         changed = {sample_id for sample_id in range(20) if read(source, sample_id) != read(sound, sample_id)}
-        expected = planted.damaged if isinstance(case.fault, ShardFault) else planted.hit
+        assert changed >= planted.damaged
         # Narrower restart intervals for some images of a shard may cost others theirs.
-        assert changed >= expected if case.lies == "packed" else changed == expected
+        assert changed <= planted.hit or case.lies == "packed"
         assert isinstance(case.fault, (ShardFault, ProcessFault, NoneType)) or len(planted.hit) == 2
     assert (contents(copies.files), contents(copies.packed)) == before
 

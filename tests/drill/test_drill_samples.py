@@ -31,7 +31,9 @@ FAULTS = pytest.mark.parametrize("fault", SAMPLE_FAULTS, ids=lambda fault: fault
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_the_same_stream_gives_the_same_bytes(fault: SampleFault, kind: str) -> None:
     data = photo(kind)
-    assert fault.damage(data, stream()) == fault.damage(data, stream()) != data
+    damaged = fault.damage(data, stream())
+    assert damaged == fault.damage(data, stream())
+    assert damaged != data or (kind, fault.name) == ("PNG", "png-named-jpg")
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -151,8 +151,12 @@ def _run(cell: Cell, seen: _Seen) -> None:
         raise NotApplicableError(reason)
     options = build_options(factory, {})
     seen.largest_error = limits_for(factory.decode(work, options)).worst
-    _act(cell, "prepare")
-    prepared = factory.prepare(work, options)
+    with limits_restored():
+        _act(cell, "prepare")
+        prepared = factory.prepare(work, options)
+    if cell.act is not None and cell.act.warm:
+        with factory.open(prepared.work, options) as loader:
+            next(iter(loader.epoch(0)))
     _act(cell, "open")
     seen.begin_seconds = time.perf_counter()
     with factory.open(prepared.work, options) as loader:

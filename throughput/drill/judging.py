@@ -50,8 +50,8 @@ def judge(planted: Planted, delivered: Delivered, policy: Policy) -> Verdict:
     told = _told(planted, delivered)
     wrong = _wrong(planted, delivered, told)
     if delivered.ended == "whole":
-        lost = frozenset(range(len(planted.wanted))) - came - told
-        wrong += [f"{len(lost)} samples never come and nobody says so{_such_as(planted, lost)}"] * bool(lost)
+        if lost := frozenset(range(len(planted.wanted))) - came - told:
+            wrong.append(_of(planted, lost, "never come and nobody says so"))
         wrong += _wrong_at_the_end(delivered, told, policy)
     if wrong:
         return Verdict("SILENT", "; ".join(wrong))
@@ -76,14 +76,14 @@ def _wrong(planted: Planted, delivered: Delivered, told: frozenset[int]) -> list
         return [f"{len(strange)} ids are not of the source, such as {int(strange[0])}"]
     distinct, times = np.unique(ids[ids != _FILLER], return_counts=True)
     if again := frozenset(distinct[times > 1].tolist()):
-        said.append(f"{len(again)} samples come more than once{_such_as(planted, again)}")
+        said.append(_of(planted, again, "come more than once"))
     came = frozenset(distinct.tolist())
     if both := came & told:
-        said.append(f"{len(both)} samples come although they are told of as bad{_such_as(planted, both)}")
+        said.append(_of(planted, both, "come although they are told of as bad"))
     if sound := told - planted.hit:
-        said.append(f"{len(sound)} samples are told of as bad and are not{_such_as(planted, sound)}")
+        said.append(_of(planted, sound, "are told of as bad and are not"))
     if silent := (came & planted.damaged) - planted.untold:
-        said.append(f"{len(silent)} damaged samples come as ordinary images{_such_as(planted, silent)}")
+        said.append(_of(planted, silent, "come as ordinary images, although damaged"))
     differing = frozenset(
         sample_id
         for sample_id, image in zip(ids.tolist(), delivered.images, strict=True)
@@ -92,14 +92,14 @@ def _wrong(planted: Planted, delivered: Delivered, told: frozenset[int]) -> list
         and not np.abs(image - planted.wanted[sample_id]).mean() <= delivered.largest_error
     )
     if differing:
-        said.append(f"{len(differing)} samples come with other pixels{_such_as(planted, differing)}")
+        said.append(_of(planted, differing, "come with other pixels"))
     mislabelled = frozenset(
         sample_id
         for sample_id, label in zip(ids.tolist(), delivered.labels.tolist(), strict=True)
         if sample_id != _FILLER and label != planted.labels[sample_id]
     )
     if mislabelled:
-        said.append(f"{len(mislabelled)} samples come with another's label{_such_as(planted, mislabelled)}")
+        said.append(_of(planted, mislabelled, "come with another's label"))
     return said
 
 
@@ -132,5 +132,6 @@ def _names(planted: Planted, words: str) -> bool:
     )
 
 
-def _such_as(planted: Planted, ids: frozenset[int]) -> str:
-    return f", such as {planted.names[min(ids)][0]}" if ids else ""
+def _of(planted: Planted, ids: frozenset[int], words: str) -> str:
+    """What is wrong with some samples, and one of them."""
+    return f"{len(ids)} of {len(planted.names)} samples {words}, such as {planted.names[min(ids)][0]}"

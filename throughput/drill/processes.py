@@ -28,7 +28,8 @@ class NotApplicableError(Exception):
 @dataclass(frozen=True)
 class ProcessFault:
     """act: do it, in the loader's own process. moment: just before ``prepare`` or ``open``, or just after the
-    first batch. words: an error that tells of the fault holds one of them.
+    first batch. words: an error that tells of the fault holds one of them. warm: the loader has been open
+    before, so that it is not the loading of its libraries that fails.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ProcessFault:
     act: Callable[[], None]
     moment: Moment
     words: tuple[str, ...]
+    warm: bool = False
 
 
 def _kill_a_worker() -> None:
@@ -90,5 +92,6 @@ PROCESS_FAULTS = (
         _fill_memory,
         "open",
         ("memory", "alloc", "thread", "unavailable"),
+        warm=True,
     ),
 )
