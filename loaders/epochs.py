@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from throughput.contracts import Batch, Loader, Work
-from throughput.errors import LoaderError
+import numpy as np
+
+from throughput.contracts import Batch, Fault, Loader, Work
+from throughput.errors import LoaderError, TooManyErrorsError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
 
 class Made(NamedTuple):
-    """A batch without its labels. ids: (N,) int64. images: (N, S, S, C) uint8."""
+    """A batch without its labels. ids: (N,) int64. images: (N, S, S, C) uint8; those of faults, undefined."""
 
     ids: NDArray[np.int64]
     images: Tensor
+    faults: Sequence[Fault] = ()
 
 
 class EpochLoader(Loader):
@@ -36,6 +38,8 @@ class EpochLoader(Loader):
         self._running: Iterator[Made] = iter(())
         self._ready_for: int | None = None
         self._begun = 0
+        self._faults: list[Fault] = []
+        self._stand_in: Made | None = None
 
     @abstractmethod
     def _begin(self, first_epoch: int) -> Iterator[Made]:
@@ -48,7 +52,8 @@ class EpochLoader(Loader):
     def epoch(self, index: int) -> Iterator[Batch]:
         """Continues with the batches that were made ahead where ``index`` is the next epoch.
 
-        Raises LoaderError where another epoch begins, or the loader is closed, before this one has ended.
+        Raises LoaderError where another epoch begins, or the loader is closed, before this one has ended, and
+        TooManyErrorsError.
         """
         import torch
 
@@ -58,6 +63,7 @@ class EpochLoader(Loader):
             self._running = self._begin(index)
         self._ready_for = None  # unless this epoch is read to its end
         due = -(-self.samples_per_epoch // self._work.batch_size)
+        bad = 0
         for came in range(due):
             if number != self._begun:
                 raise LoaderError(
@@ -67,12 +73,59 @@ class EpochLoader(Loader):
             made = next(self._running, None)
             if made is None:
                 raise LoaderError(f"epoch {index} ended after {came} of {due} batches: its workers ended")
-            ids, images = made
-            labels = torch.from_numpy(self._work.source.labels[ids])
-            yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
+            bad += len(made.faults)
+            self._faults += made.faults
+            self._require_few(bad, index)
+            ids, images, shown = self._sound(made)
+            if len(ids):
+                labels = torch.from_numpy(self._work.source.labels[shown])
+                yield Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(ids))
             del made, images  # for as long as they are named here, their memory would not be used again
         if self._work.split == "train" and self.endless and number == self._begun:
             self._ready_for = index + 1
+
+    def take_faults(self) -> list[Fault]:
+        """The bad samples since this was last asked."""
+        taken, self._faults = self._faults, []
+        return taken
+
+    def _sound(self, made: Made) -> tuple[NDArray[np.int64], Tensor, NDArray[np.int64]]:
+        """Ids, images and what these show, (N,) int64: a batch without its bad samples, or with stand-ins.
+
+        A stand-in is the next good image of its batch, else the last of an earlier one. Where there never was
+        any, the batch is left out.
+        """
+        import torch
+
+        substitutes = self._work.on_error == "substitute"
+        ids, images, faults = made
+        good = np.isin(ids, [fault.id for fault in faults], invert=True)
+        places = np.flatnonzero(good)
+        if substitutes and len(places):
+            # A copy: held on to, the batch would keep its memory from being used again.
+            last = places[-1:]
+            self._stand_in = Made(ids[last], images[torch.from_numpy(last)])
+        if not faults:
+            return ids, images, ids
+        if not substitutes:
+            return ids[places], images[torch.from_numpy(places)], ids[places]
+        if len(places):
+            following = places[np.searchsorted(places, np.arange(len(ids))) % len(places)]
+            return np.where(good, ids, -1), images[torch.from_numpy(following)], ids[following]
+        if self._stand_in is None:
+            return ids[:0], images[:0], ids[:0]
+        count = len(ids)
+        shown, image = self._stand_in.ids.repeat(count), self._stand_in.images
+        return np.full(count, -1), image.repeat(count, 1, 1, 1), shown
+
+    def _require_few(self, bad: int, epoch: int) -> None:
+        most = self._work.max_errors
+        if bad > most:
+            _, sample, cause = self._faults[-1]
+            raise TooManyErrorsError(
+                f"more than {most} samples of epoch {epoch} are bad (--max-errors), the last of them "
+                f"{sample}: {cause}; `throughput check` lists all of them"
+            )
 
     def close(self) -> None:
         """End the epoch that is being read, if one is, and the threads or processes."""

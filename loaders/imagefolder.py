@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
+from throughput.bad_samples import read_sample
 from throughput.canonical import epoch_batches, epoch_ids
-from throughput.contracts import Held, Loader, LoaderFactory, Requirement, Work
+from throughput.contracts import Fault, Held, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import SampleError
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.workers import (
@@ -25,7 +26,7 @@ from throughput.loaders.workers import (
     items,
     worker_loader,
 )
-from throughput.pixels import render_batch
+from throughput.pixels import render_sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,14 +74,15 @@ class _Images:
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    def __getitem__(self, key: Key) -> tuple[NDArray[np.int64], Tensor] | SampleError:
-        """Ids and (N, S, S, C) uint8. An error is handed over as a value: torch would lose its type."""
+    def __getitem__(self, key: Key) -> tuple[NDArray[np.int64], Tensor, list[Fault]] | SampleError:
+        """Ids, (N, S, S, C) uint8 and what is bad. An error is a value: torch would lose its type."""
         import torch
 
         epoch, ids = key
         try:
-            encoded = [self._work.source.read(int(sample)) for sample in ids]
-            return ids, torch.from_numpy(render_batch(self._work, epoch, ids, encoded))
+            encoded = [read_sample(self._work, sample) for sample in ids.tolist()]
+            images, faults = render_sound(self._work, epoch, ids, encoded)
+            return ids, torch.from_numpy(images), faults
         except SampleError as error:
             return error
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from throughput.canonical import epoch_batches
-from throughput.contracts import Work
+from throughput.contracts import Fault, Work
 from throughput.errors import OptionError, ThroughputError
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.order import advised_batches, streamed_batches
@@ -48,7 +48,7 @@ def open_loader(work: Work, options: RoiOptions, processes: int) -> ThreadLoader
 
 def new_renderer(work: Work, options: RoiOptions) -> Renderer:
     """What one thread works with."""
-    return Renderer(work, Ways(options.region, options.dct_scale, options.verify))
+    return Renderer(work, Ways(options.region, options.dct_scale))
 
 
 def _batches(
@@ -96,11 +96,11 @@ class _Rendered:
                     yield _Task(epoch, ids[begin : begin + chunk], out[begin : begin + chunk])
 
         with closing(in_threads(self._render, tasks(), self._threads, under_way)) as done:
-            while next(done, None) is not None:
+            while (faults := next(done, None)) is not None:
                 ids, images, parts = batches.pop(0)
                 for _ in range(parts - 1):
-                    next(done)
-                yield Made(ids, images)
+                    faults += next(done)
+                yield Made(ids, images, faults)
                 del images  # for as long as it is named here, its memory would not be used again
 
     def _room(self, count: int) -> Tensor:
@@ -112,12 +112,12 @@ class _Rendered:
         elements = count * work.image_size * work.image_size * work.channels
         return self._memory.take(elements, torch.uint8).view(shape)
 
-    def _render(self, task: _Task) -> bool:
+    def _render(self, task: _Task) -> list[Fault]:
         renderer = getattr(self._local, "renderer", None)
         if renderer is None:
             renderer = self._local.renderer = new_renderer(self._work, self._options)
-        renderer.render(task.epoch, task.ids, task.out)
-        return True
+        faults: list[Fault] = renderer.render(task.epoch, task.ids, task.out)
+        return faults
 
 
 def _samples_per_epoch(work: Work, options: RoiOptions) -> int:
@@ -170,7 +170,7 @@ class _Stream(IterableDataset[Any]):
         # Shared memory: workers that persist read the first epoch of a new run here.
         self.first_epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call] # torch types it not
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Tensor] | ThroughputError]:
+    def __iter__(self) -> Iterator[Made | ThroughputError]:
         worker = get_worker_info()
         number = worker.id if worker else 0
         work, options = self._work, self._options

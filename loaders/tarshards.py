@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from throughput.bad_samples import read_sample
 from throughput.contracts import (
+    Fault,
     Held,
     Loader,
     LoaderFactory,
@@ -28,7 +30,7 @@ from throughput.contracts import (
     Work,
     no_progress,
 )
-from throughput.errors import LoaderError, OptionError, SourceError, ThroughputError
+from throughput.errors import LoaderError, OptionError, SampleError, SourceError, ThroughputError
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.workers import (
     PREFETCHES,
@@ -38,7 +40,7 @@ from throughput.loaders.workers import (
     items,
     worker_loader,
 )
-from throughput.pixels import render_batch
+from throughput.pixels import render_sound
 from throughput.sources.conversion import packed_copy
 from throughput.sources.shards import ShardSource
 
@@ -74,7 +76,7 @@ class WebDatasetLoaderFactory(LoaderFactory):
         """Pack a source that is not in shards into the cache folder."""
         if isinstance(work.source, ShardSource):
             return Prepared(work)
-        copy = packed_copy(work.source, progress)
+        copy = packed_copy(work.source, progress, on_error=work.on_error)
         return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes, copy.folder)
 
     @contextmanager
@@ -113,6 +115,10 @@ class WebDatasetLoaderFactory(LoaderFactory):
     def held(self, work: Work, options: WebDatasetOptions) -> Held:
         """In shared memory, all of it."""
         return held_by_workers(work.workers, options.prefetch)
+
+
+_Read = tuple[int, bytes | SampleError]
+"""A sample's id and its encoded image, or why that cannot be read."""
 
 
 class _Run(NamedTuple):
@@ -158,7 +164,7 @@ class _Shards:
         # Shared memory: workers that persist between epochs read the new epoch's number here.
         self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call] # torch types it not
 
-    def __call__(self) -> Iterator[tuple[NDArray[np.int64], Tensor] | ThroughputError]:
+    def __call__(self) -> Iterator[tuple[NDArray[np.int64], Tensor, list[Fault]] | ThroughputError]:
         import torch
 
         epoch = int(self.epoch)
@@ -166,14 +172,14 @@ class _Shards:
             samples = self._samples(epoch)
             while batch := list(islice(samples, self._work.batch_size)):
                 ids = np.array([sample for sample, _ in batch], np.int64)
-                images = render_batch(self._work, epoch, ids, [data for _, data in batch])
-                yield ids, torch.from_numpy(images)
+                images, faults = render_sound(self._work, epoch, ids, [data for _, data in batch])
+                yield ids, torch.from_numpy(images), faults
         except ThroughputError as error:
             yield error
         except OSError as error:
             yield SourceError(f"cannot read {error.filename}: {error.strerror}; start again")
 
-    def _samples(self, epoch: int) -> Iterator[tuple[int, bytes]]:
+    def _samples(self, epoch: int) -> Iterator[_Read]:
         """This worker's share of an epoch, shuffled in train."""
         import webdataset
         from torch.utils.data import get_worker_info
@@ -182,13 +188,36 @@ class _Shards:
         worker_id, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         reader, readers = self._work.rank * workers + worker_id, self._work.world_size * workers
         runs = reader_runs(epoch_runs(self._work, self._source, epoch), reader, readers)
-        samples = (sample for run in runs for sample in read_run(self._source, run))
+        samples = (sample for run in runs for sample in self._run(run))
         if self._work.split == "val":
             return samples
         size = self._options.shuffle
         rng = random.Random(f"{self._work.seed} {epoch} {reader}")
-        shuffled: Iterator[tuple[int, bytes]] = webdataset.shuffle(size, initial=size, rng=rng)(samples)
+        shuffled: Iterator[_Read] = webdataset.shuffle(size, initial=size, rng=rng)(samples)
         return shuffled
+
+    def _run(self, run: _Run) -> Iterator[_Read]:
+        """A run in sequence; where that fails and the work goes on, the rest of it place by place."""
+        came = 0
+        try:
+            for sample, data in read_run(self._source, run):
+                yield sample, self._checked(sample, data)
+                came += 1
+        except (LoaderError, OSError):
+            if self._work.on_error == "raise":
+                raise
+            for sample in run.ids[came:].tolist():
+                yield sample, read_sample(self._work, sample)
+
+    def _checked(self, sample: int, data: bytes) -> bytes | SampleError:
+        """The bytes; or that they are not those that were packed, unless the work has that raised."""
+        try:
+            self._source.require_sound(sample, data)
+        except SampleError as error:
+            if self._work.on_error == "raise":
+                raise
+            return error
+        return data
 
 
 def read_run(source: ShardSource, run: _Run) -> Iterator[tuple[int, bytes]]:
@@ -239,17 +268,19 @@ class _ShardLoader(EpochLoader):
 
         self._shards.epoch.fill_(first_epoch)
         rest: list[Made] = []
-        for ids, images in items(iter(self._workers)):
-            if len(ids) == self._work.batch_size:
-                yield Made(ids, images)
+        for made in (Made(*item) for item in items(iter(self._workers))):
+            if len(made.ids) == self._work.batch_size:
+                yield made
             else:
-                rest.append(Made(ids, images))
+                rest.append(made)
         if rest:
             ids = np.concatenate([made.ids for made in rest])
             images = torch.cat([made.images for made in rest])
+            faults = {fault.id: fault for made in rest for fault in made.faults}
             for begin in range(0, len(ids), self._work.batch_size):
                 part = slice(begin, begin + self._work.batch_size)
-                yield Made(ids[part], images[part])
+                bad = [faults[sample] for sample in ids[part].tolist() if sample in faults]
+                yield Made(ids[part], images[part], bad)
 
     def _end(self) -> None:
         end_workers(self._workers)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import psutil
+
 from throughput.contracts import Held, Work
 from throughput.errors import LoaderError, OptionError, ThroughputError
+from throughput.measure.environment import SHM
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
+_LESS = "Choose fewer --workers, a smaller --batch, or less prefetch."
 _STARTS = ("fork", "spawn", "forkserver")
 PREFETCHES = (1, 2, 4, 8)
 """Numbers of batches to keep ready that are worth trying, of any loader."""
@@ -75,10 +80,24 @@ def items(running: Iterator[Any]) -> Iterator[Any]:
         except StopIteration:
             return
         except RuntimeError as error:
-            raise LoaderError(f"a worker process died: {' '.join(str(error).split())}") from error
+            raise LoaderError(f"a worker process died: {why_died(str(error))}") from error
         if isinstance(item, ThroughputError):
             raise item
         yield item
+
+
+def why_died(said: str) -> str:
+    """What torch says of a worker that died, and what most likely ended it, with the memory that there is."""
+    told = " ".join(said.split())
+    memory, shared = psutil.virtual_memory(), shutil.disk_usage(SHM) if SHM.exists() else None
+    free = f"{memory.available / 1e9:.1f} GB of memory are free now"
+    if shared is not None:
+        free += f", and {shared.free / 1e9:.1f} of {shared.total / 1e9:.1f} GB of {SHM}"
+    if "signal: Killed" in told:
+        return f"{told} The system ended it, as it does when memory runs out; {free}. {_LESS}"
+    if "bus error" in told.lower() or "No space left" in told:
+        return f"{told} Its batches had no room in shared memory; {free}. {_LESS}"
+    return told
 
 
 def end_workers(dataloader: DataLoader[Any]) -> None:

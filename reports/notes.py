@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from throughput.reports.training import lines
-from throughput.results import CacheEvidence, Comparison, Results, Row, Suggestion, Verdict
+from throughput.results import CacheEvidence, Comparison, LedgerCount, Results, Row, Suggestion, Verdict
 
 _WAIT_MS_THAT_MATTERS = 1.0
 _WAIT_SHARE_THAT_MATTERS = 0.02
@@ -150,6 +150,8 @@ def _counted(row: Row) -> str:
     if row.ledger.mislabelled:
         return f"MISCOUNTED: {row.ledger.mislabelled:,} samples came with another label than their own"
     complete = sum(epoch.complete for epoch in row.ledger.epochs)
+    if row.ledger.exact and worst.corrupt:
+        return _bad(row.ledger, complete)
     if row.ledger.exact and complete:
         return f"every one of {worst.expected:,} images exactly once in each of {complete} epochs"
     if row.ledger.exact:
@@ -157,6 +159,18 @@ def _counted(row: Row) -> str:
     return (
         f"MISCOUNTED: in epoch {worst.epoch}, of {worst.expected:,} images {worst.missing or 0:,} missing, "
         f"{worst.duplicate:,} duplicate, {worst.unexpected:,} unexpected"
+    )
+
+
+def _bad(ledger: LedgerCount, complete: int) -> str:
+    """How many samples are bad, and the first of them by name."""
+    worst, (first, *others) = ledger.worst, ledger.bad_samples
+    became = "replaced by others" if worst.padded else "left out"
+    more = f", and {len(others):,} more (--json has them all)" if others else ""
+    epochs = f"in each of {complete} epochs" if complete else "in no whole epoch"
+    return (
+        f"of {worst.expected:,} images {worst.unique:,} exactly once {epochs}; "
+        f"{worst.corrupt:,} BAD, {became}: {first.sample}: {first.cause}{more}"
     )
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Split = Literal["train", "val"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 Crop = Literal["resized", "random", "centre", "none"]
+OnError = Literal["raise", "skip", "substitute"]
+ON_ERROR: tuple[OnError, ...] = ("raise", "skip", "substitute")
 CROPS: tuple[Crop, ...] = ("resized", "random", "centre", "none")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -37,6 +39,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 IMAGE_SIZE = 224
 """Side of the crops in pixels, where neither the user nor the model says otherwise."""
+
+FILLER_ID = -1
+"""The id of an image that is there to fill a batch, and does not count."""
 
 UNKNOWN_ID = -2
 """The id of each sample of a pipeline that does not tell ids: it all counts, and there is no ledger."""
@@ -54,6 +59,14 @@ class Batch(NamedTuple):
     images: Tensor
     labels: Tensor
     ids: Tensor
+
+
+class Fault(NamedTuple):
+    """A sample that cannot be read or decoded. sample: its file, or its shard, key and byte offset."""
+
+    id: int
+    sample: str
+    cause: str
 
 
 class Progress(Protocol):
@@ -192,6 +205,10 @@ class Work:
     ``none``. EXIF rotation is not applied. Every sample comes once an epoch; ``train`` in a seeded order that
     differs between epochs, ``val`` in the same order every epoch. The last batch of an epoch may be smaller.
     mean and std are in 0..1 units, one for each channel.
+    on_error: what becomes of a sample that cannot be read or decoded. ``raise`` ends the epoch with an error
+    that names it; ``skip`` leaves it out of its batch, which comes smaller; ``substitute`` puts another image
+    in its place, with the id of filler. Either way it is told (``Loader.take_faults``), and more than
+    ``max_errors`` of them in an epoch end it.
     """
 
     source: Source
@@ -208,7 +225,8 @@ class Work:
     seed: int = 0
     rank: int = 0
     world_size: int = 1
-    on_error: Literal["raise"] = "raise"
+    on_error: OnError = "raise"
+    max_errors: int = 100
 
     def __post_init__(self) -> None:
         if self.split not in ("train", "val"):
@@ -219,6 +237,12 @@ class Work:
             require_count(name, value)
         if self.channels not in (1, 3):
             raise OptionError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r}")
+        if self.on_error not in ON_ERROR:
+            raise OptionError(f"on_error (--on-error) must be {' or '.join(ON_ERROR)}, got {self.on_error!r}")
+        if not isinstance(self.max_errors, int) or self.max_errors < 0:
+            raise OptionError(
+                f"max_errors (--max-errors) must be a whole number of 0 or more, got {self.max_errors!r}"
+            )
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise OptionError(
                 f"seed (--seed) must be a whole number of 0 or more, below 2**63, got {self.seed!r}"
@@ -251,7 +275,14 @@ class Loader(ABC):
 
     @abstractmethod
     def epoch(self, index: int) -> Iterator[Batch]:
-        """Yield every sample of epoch ``index`` once. A corrupt sample raises SampleError by name."""
+        """Yield every sample of epoch ``index`` once; one that is bad, as ``Work.on_error`` says.
+
+        Raises SampleError, which names it, or TooManyErrorsError.
+        """
+
+    def take_faults(self) -> list[Fault]:
+        """The bad samples of the batches that were yielded since this was last asked."""
+        return []
 
 
 @dataclass(frozen=True)

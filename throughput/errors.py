@@ -31,6 +31,10 @@ class SampleError(SourceError):
         return (SampleError, (self.sample, self.cause))
 
 
+class TooManyErrorsError(SourceError):
+    """More samples of an epoch are bad than may be."""
+
+
 class OptionError(ThroughputError):
     """An option has a value that cannot work."""
 

@@ -94,12 +94,22 @@ def _percentiles_ms(seconds: Iterable[float], shares: Sequence[int]) -> dict[str
 
 
 @dataclass(frozen=True)
+class BadSample:
+    """A sample that could not be read or decoded. sample: where it lies. times: in so many epochs."""
+
+    sample: str
+    cause: str
+    times: int
+
+
+@dataclass(frozen=True)
 class EpochCount:
     """What one epoch delivered. ``complete`` is False where the time budget ended it early.
 
     expected: distinct ids that the epoch holds. unique: of these, how many came. missing: how many
     did not (None in an epoch that was cut short). duplicate: ids that came again. padded: filler that the
-    loader declared (id -1). unexpected: ids that do not belong to the split or to this rank's source.
+    loader declared (id -1). corrupt: samples that the loader named as bad, which are not missing then.
+    unexpected: ids that do not belong to the split or to this rank's source.
     Of a pipeline with ids of its own, only duplicates can be told: expected is what came, missing None.
     """
 
@@ -115,18 +125,21 @@ class EpochCount:
 
     @property
     def exact(self) -> bool:
-        return not (self.missing or self.duplicate or self.unexpected or self.corrupt)
+        """True where each sample came once, or was named as bad."""
+        return not (self.missing or self.duplicate or self.unexpected)
 
 
 @dataclass(frozen=True)
 class LedgerCount:
     """Every epoch's count. Its summary is the worst epoch, a complete one where there is a choice.
 
-    mislabelled: samples of all epochs that came with another label than their own.
+    mislabelled: samples of all epochs that came with another label than their own. bad_samples: those that
+    the loader named as bad, each once.
     """
 
     epochs: tuple[EpochCount, ...]
     mislabelled: int = 0
+    bad_samples: tuple[BadSample, ...] = ()
 
     @property
     def worst(self) -> EpochCount:

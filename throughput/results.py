@@ -25,12 +25,13 @@ from throughput.judgement import (
     Suggestion,
     Verdict,
 )
-from throughput.measured import EpochCount, LedgerCount, Pass, Phase, PhaseName, Rate
+from throughput.measured import BadSample, EpochCount, LedgerCount, Pass, Phase, PhaseName, Rate
 from throughput.timeline import Timeline, Usage, Window
 from throughput.trained import EpochRecord, Evaluation, TrainingRun
 
 __all__ = [
     "SCHEMA",
+    "BadSample",
     "Bottleneck",
     "CacheEvidence",
     "Certificate",
@@ -149,6 +150,12 @@ class Row:
         )
 
     @property
+    def bad_samples(self) -> tuple[BadSample, ...]:
+        """Samples that could not be read or decoded, and were left out or replaced."""
+        ledgers = (self.ledger, self.held_out_ledger)
+        return tuple(one for ledger in ledgers if ledger is not None for one in ledger.bad_samples)
+
+    @property
     def share_of_ceiling(self) -> float | None:
         """Training rate over the model's own rate, 0..1 and, by noise, a little above."""
         if self.train is None or self.model is None:
@@ -213,6 +220,7 @@ def _row(row: Row) -> dict[str, Any]:
         "energy_joules": row.energy_joules,
         "ledger": _ledger(row.ledger),
         "held_out_ledger": _ledger(row.held_out_ledger),
+        "faults": [asdict(one) for one in row.bad_samples],
         "certificate": None if row.certificate is None else asdict(row.certificate),
         "verdict": None if row.verdict is None else asdict(row.verdict),
         "stages": row.stages,
@@ -276,5 +284,6 @@ def _ledger(ledger: LedgerCount | None) -> dict[str, Any] | None:
         "complete": worst.complete,
         "mislabelled": ledger.mislabelled,
         "exact": ledger.exact,
+        "bad_samples": [asdict(one) for one in ledger.bad_samples],
         "epochs": [vars(epoch) for epoch in ledger.epochs],
     }

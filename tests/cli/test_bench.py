@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import statistics
 import sys
@@ -200,6 +201,31 @@ def test_a_corrupt_image_is_named(throughput, small, images, tmp_path):
             line for line in ran.stderr.splitlines() if line.startswith(f"throughput: {name} failed: ")
         )
         assert "data/red/broken-" in line
+
+
+def test_bad_images_are_left_out_counted_and_listed(throughput, small, images, tmp_path):
+    data = shutil.copytree(images, tmp_path / "data")
+    bad = sorted(data.rglob("*.JPEG"))[:9:2]
+    for path in bad:
+        path.write_bytes(path.read_bytes()[:-40])
+    ran = throughput(
+        "bench",
+        f"--data={data}",
+        *small,
+        "--loader=torchvision,dali",
+        "--on-error=skip",
+        "--steps=9",
+        f"--json={tmp_path / 'out.json'}",
+    )
+    assert ran.returncode == 0, ran.stderr
+    for row in json.loads((tmp_path / "out.json").read_text())["rows"]:
+        ledgers = (row["ledger"], row["held_out_ledger"])
+        assert {fault["sample"] for fault in row["faults"]} == set(map(str, bad))
+        assert sum(ledger["corrupt"] for ledger in ledgers) == len(bad)
+        for ledger in ledgers:
+            assert ledger["unique"] + ledger["corrupt"] == ledger["expected"]
+            assert (ledger["missing"], ledger["exact"]) == (0, True)
+        assert f"{row['ledger']['corrupt']} BAD, left out: {data}" in ran.stdout
 
 
 MISSING = """

@@ -112,6 +112,33 @@ def _numbers(_: click.Context, option: click.Parameter, text: str | None) -> tup
         ) from None
 
 
+_FAULT_OPTIONS = (
+    click.option(
+        "--on-error",
+        default="raise",
+        show_default=True,
+        metavar="raise|skip|substitute",
+        help="What becomes of a sample that cannot be read or decoded: an error names it; or it is left out "
+        "of its batch; or another image takes its place. What is left out or replaced is counted and listed.",
+    ),
+    click.option(
+        "--max-errors",
+        type=int,
+        default=100,
+        show_default=True,
+        metavar="N",
+        help="Bad samples in an epoch after which it ends with an error all the same.",
+    ),
+)
+
+
+def fault_options(command: _Command) -> _Command:
+    """``--on-error`` and ``--max-errors``, to hand on by name to ``choose_work``."""
+    for option in reversed(_FAULT_OPTIONS):
+        command = option(command)
+    return command
+
+
 channels_option = click.option(
     "--channels", type=int, metavar="1|3", help="Grey or RGB. [default: 3, or those of the array]"
 )

@@ -106,6 +106,8 @@ def command(
     channels: int | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    on_error: str,
+    max_errors: int,
     patience: int | None,
     target_accuracy: float | None,
     checkpoint: Path | None,
@@ -153,6 +155,8 @@ def command(
         channels=channels,
         mean=mean,
         std=std,
+        on_error=on_error,  # type: ignore[arg-type] # Work checks it
+        max_errors=max_errors,
     )
     training = Training(
         work=work,

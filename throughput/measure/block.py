@@ -24,7 +24,7 @@ from throughput.measure.plan import PHASES, Block
 from throughput.measure.plausible import implausible
 from throughput.measure.stages import time_stages
 from throughput.measure.storage import Storage
-from throughput.measure.stream import LoaderStream, ReplayStream, Stream
+from throughput.measure.stream import HasEpochs, LoaderStream, ReplayStream, Stream
 from throughput.measure.waiting import waiting_on
 from throughput.options import build_options
 from throughput.registry import load_loader, missing_requirements
@@ -76,10 +76,11 @@ def device_uuid(device: str) -> str | None:
     return str(torch.cuda.get_device_properties(torch.device(device)).uuid)
 
 
-def _counted(batches: Iterator[Batch], ledger: Ledger) -> Iterator[Batch]:
-    for batch in batches:
+def _counted(feed: HasEpochs, ledger: Ledger) -> Iterator[Batch]:
+    for batch in feed.epoch(0):
         ledger.add_batch(batch)
         yield batch
+    ledger.add_faults(feed.take_faults())
 
 
 def _as_held_out(work: Work) -> Work:
@@ -230,10 +231,13 @@ class _Measurement:
     def _whole_batches(self, work: Work) -> tuple[list[Batch], int]:
         """A few ready batches through the loader, which has ended when they are returned, and its epoch."""
         with self._factory.open(work, self._options) as loader:
-            batches = list(islice(self._consumer.feed(loader, work).epoch(0), REPLAYED_BATCHES))
+            every = self._consumer.feed(loader, work).epoch(0)
+            # An epoch's last batch may be smaller, as one without its bad samples is, and would flatter or
+            # slight the model.
+            batches = every if work.on_error == "skip" else islice(every, REPLAYED_BATCHES)
+            of_full_size = (batch for batch in batches if len(batch.ids) == work.batch_size)
+            whole = list(islice(of_full_size, REPLAYED_BATCHES))
             samples_per_epoch = loader.samples_per_epoch
-        # An epoch's last batch may be smaller, and would flatter or slight the model.
-        whole = [batch for batch in batches if len(batch.ids) == work.batch_size]
         if not whole:
             raise LoaderError(f"the loader's first batch is not one of {work.batch_size} images")
         return whole, samples_per_epoch
@@ -247,11 +251,14 @@ class _Measurement:
         if self._factory.ceiling:
             return replace(row, accuracy_reason="it repeats a few batches: accuracy means nothing")
         self._tell(Doing("accuracy", 0, None))
-        work = replace(work, batch_size=min(work.batch_size, len(work.source.ids("val"))))
+        on_error = "skip" if work.on_error == "substitute" else work.on_error
+        work = replace(
+            work, batch_size=min(work.batch_size, len(work.source.ids("val"))), on_error=on_error
+        )  # a stand-in would be judged twice
         ledger = Ledger(work.source.ids("val"), Labels(work.source.labels))
         ledger.begin(0)
         with self._factory.open(work, self._options) as loader:
-            row = model.judge(row, _counted(self._consumer.feed(loader, work).epoch(0), ledger))
+            row = model.judge(row, _counted(self._consumer.feed(loader, work), ledger))
         if row.accuracy_reason is not None:
             return row  # the model has nothing to be judged by, and looked at no image
         ledger.end()

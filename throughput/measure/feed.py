@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from throughput.contracts import Batch, Loader, Work
+from throughput.contracts import Batch, Fault, Loader, Work
 from throughput.errors import LoaderError
 from throughput.measure.augment import augment, is_augmented
 from throughput.memory import ReusedMemory
@@ -48,6 +48,10 @@ class Feed:
             came += len(batch.ids)
             self._finish.hand_over(ready)
             yield ready
+
+    def take_faults(self) -> list[Fault]:
+        """The loader's bad samples since this was last asked."""
+        return self._loader.take_faults()
 
 
 class Finisher(Protocol):

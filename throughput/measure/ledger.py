@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.contracts import UNKNOWN_ID, Batch
+from throughput.contracts import UNKNOWN_ID, Batch, Fault
 from throughput.errors import LoaderError
-from throughput.results import EpochCount, LedgerCount
+from throughput.results import BadSample, EpochCount, LedgerCount
 
 if TYPE_CHECKING:
     from throughput.measure.labels import Labels
@@ -27,6 +29,7 @@ class Ledger:
         self._labels = labels
         self._members: _Split | _OwnIds = _OwnIds() if expected_ids is None else _Split(expected_ids)
         self._finished: list[EpochCount] = []
+        self._told: Counter[tuple[str, str]] = Counter()
         self._epoch: int | None = None
         self._known: bool | None = None
         self._begin_counts()
@@ -38,6 +41,7 @@ class Ledger:
 
     def _begin_counts(self) -> None:
         self._members.forget()
+        self._bad: dict[int, Fault] = {}
         self._unique = self._duplicate = self._padded = self._unexpected = 0
 
     def begin(self, epoch: int) -> None:
@@ -51,6 +55,11 @@ class Ledger:
         if self._labels is not None:
             self._labels.add(batch.ids, batch.labels)
         return self.add(batch.ids.numpy())
+
+    def add_faults(self, faults: Iterable[Fault]) -> None:
+        """Samples that the loader named as bad: they are not missing."""
+        for fault in faults:
+            self._bad[fault.id] = fault
 
     def add(self, ids: NDArray[np.int64]) -> int:
         """Count one batch's ids, (N,) int64, -1 for padding; return how many came for the first time.
@@ -84,22 +93,26 @@ class Ledger:
         """What all epochs delivered so far; no epoch where the ids are not known."""
         self._close(complete=False)
         mislabelled = 0 if self._labels is None else self._labels.wrong()
-        return LedgerCount(tuple(self._finished), mislabelled)
+        bad = (BadSample(sample, cause, times) for (sample, cause), times in self._told.items())
+        return LedgerCount(tuple(self._finished), mislabelled, tuple(bad))
 
     def _close(self, *, complete: bool) -> None:
         if self._epoch is None:
             return
         if self.known:
             expected = self._members.count
+            self._told.update((fault.sample, fault.cause) for fault in self._bad.values())
+            lost = sum(self._members.lacks(sample) for sample in self._bad)
             self._finished.append(
                 EpochCount(
                     epoch=self._epoch,
                     complete=complete,
                     expected=self._unique if expected is None else expected,
                     unique=self._unique,
-                    missing=expected - self._unique if complete and expected is not None else None,
+                    missing=expected - self._unique - lost if complete and expected is not None else None,
                     duplicate=self._duplicate,
                     padded=self._padded,
+                    corrupt=lost,
                     unexpected=self._unexpected,
                 )
             )
@@ -117,6 +130,12 @@ class _Split:
 
     def forget(self) -> None:
         self._seen = np.zeros(len(self._belongs), np.bool_)
+
+    def lacks(self, sample_id: int) -> bool:
+        """Whether it belongs, and has not come."""
+        return 0 <= sample_id < len(self._belongs) and bool(
+            self._belongs[sample_id] and not self._seen[sample_id]
+        )
 
     def among(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those that belong."""
@@ -137,6 +156,10 @@ class _OwnIds:
 
     def forget(self) -> None:
         self._seen: set[int] = set()
+
+    def lacks(self, sample_id: int) -> bool:
+        """Whether it has not come."""
+        return sample_id not in self._seen
 
     def among(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return ids

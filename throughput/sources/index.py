@@ -47,13 +47,21 @@ class ShardIndex:
 def shards_fingerprint(shards: Sequence[str], label_field: str | None) -> str:
     """A hex digest of the shards' places, sizes and modification times, and of what is read as label."""
     facts: list[object] = [_VERSION, label_field]
+    for shard, (size_bytes, modified_ns) in zip(shards, shard_stamps(shards), strict=True):
+        facts.append((os.path.realpath(shard), size_bytes, modified_ns))
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def shard_stamps(shards: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Size in bytes and time of modification in ns of each shard. Raises SourceError."""
+    stamps = []
     for shard in shards:
         try:
             status = os.stat(shard)  # noqa: PTH116 - a Path for each of many shards gains nothing
         except OSError as error:
             raise SourceError(f"cannot read {shard}: {error.strerror}") from error
-        facts.append((os.path.realpath(shard), status.st_size, status.st_mtime_ns))
-    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+        stamps.append((status.st_size, status.st_mtime_ns))
+    return tuple(stamps)
 
 
 def shard_index(

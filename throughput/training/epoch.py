@@ -101,6 +101,7 @@ def train_epoch(
         waited = clock() - before
         waited_seconds += waited
         waiting.pulled(waited)
+        ledger.add_faults(feed.take_faults())
         images += ledger.add_batch(batch)
         losses.add(step(batch), len(batch.labels))
         waiting.stepped()
@@ -117,5 +118,6 @@ def train_epoch(
     step.update()
     waits = waiting.finish()
     seconds = clock() - begin
+    ledger.add_faults(feed.take_faults())
     ledger.end()
     return Pass(images, seconds, sum(waits), waits), losses.mean()

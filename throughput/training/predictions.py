@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
-from throughput.contracts import Batch, ComputeDtype
+from throughput.contracts import Batch, ComputeDtype, Fault
 from throughput.errors import LoaderError
 
 _HELD_BATCHES = 16
@@ -58,17 +58,23 @@ def answering(
 
 
 def predict(
-    answer: Callable[[Tensor], Tensor], batches: Iterable[Batch], wanted: NDArray[np.int64] | None = None
+    answer: Callable[[Tensor], Tensor],
+    batches: Iterable[Batch],
+    wanted: NDArray[np.int64] | None = None,
+    take_faults: Callable[[], list[Fault]] = list,
 ) -> Predictions:
     """``answer`` for all ready batches; filler and what came again left out.
 
-    wanted: (N,) ids that are to come, ascending; None: whatever comes. Raises LoaderError where none comes,
-    and for the first that does not, or that is not wanted.
+    wanted: (N,) ids that are to come, ascending; None: whatever comes. take_faults: the loader's, whose bad
+    samples need not come. Raises LoaderError where none comes, and for the first that does not, or that is
+    not wanted.
     """
     found = _answered(answer, batches)
     if wanted is None:
         return found
     came = found.ids.numpy()
+    if bad := [fault.id for fault in take_faults()]:
+        wanted = np.setdiff1d(wanted, bad)
     if len(missing := np.setdiff1d(wanted, came)):
         raise LoaderError(
             f"{len(missing):,} of {len(wanted):,} images of this split did not come from the loader, the "

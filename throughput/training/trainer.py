@@ -223,7 +223,7 @@ class _Course:
 
     def _predicted(self, split: _Judged) -> Predictions:
         self._step.eval()
-        found = predict(self._step.predict, split.feed.epoch(0), split.ids)
+        found = predict(self._step.predict, split.feed.epoch(0), split.ids, split.feed.take_faults)
         self._step.train()
         return found
 
@@ -251,7 +251,7 @@ class _Course:
 
     def _ledger_count(self) -> LedgerCount:
         now = self._ledger.count()
-        return LedgerCount((*self._past.counts, *now.epochs), now.mislabelled)
+        return replace(now, epochs=(*self._past.counts, *now.epochs))
 
     def _found(self) -> Checkpoint | None:
         """What is to be gone on from; None: nothing. Raises OptionError where it would be overwritten."""
@@ -305,7 +305,8 @@ class _Course:
         predictions = None
         if self._held_out is not None:
             answer = answering(model, self._device, training.work.compute_dtype)
-            predictions = predict(answer, self._held_out.feed.epoch(0), self._held_out.ids)
+            feed = self._held_out.feed
+            predictions = predict(answer, feed.epoch(0), self._held_out.ids, feed.take_faults)
         target_seconds = self._target_seconds()
         run = TrainingRun(
             model=training.model,
