@@ -53,7 +53,7 @@ def test_a_loader_that_loses_samples(throughput: Run, images: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--faults=rust",), "no fault is called rust"),
+        (("--faults=rust",), "no fault is called 'rust'"),
         (("--on-error=pray",), "--on-error must be some of raise, skip, substitute"),
         (("--loader=rolodex",), "no loader is called 'rolodex'"),
         (("--share=2",), "--share"),

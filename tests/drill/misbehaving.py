@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -18,7 +18,13 @@ from throughput.contracts import Batch, Fault, Loader, LoaderFactory, Work
 from throughput.errors import SampleError
 from throughput.pixels import render_batch
 
-Made = tuple[int, NDArray[np.uint8]]
+
+class Made(NamedTuple):
+    """id: what it comes as. shown: whose image it is, (S, S, 3) uint8."""
+
+    id: int
+    shown: int
+    image: NDArray[np.uint8]
 
 
 class Honest(LoaderFactory):
@@ -35,7 +41,7 @@ class Honest(LoaderFactory):
         if loader.work.on_error == "raise":
             raise error
         loader.faults.append(Fault(sample, error.sample, error.cause))
-        return None if loader.work.on_error == "skip" else (-1, good[0][1])
+        return None if loader.work.on_error == "skip" else good[0]._replace(id=-1)
 
 
 class _Loader(Loader):
@@ -53,13 +59,13 @@ class _Loader(Loader):
                 try:
                     one = np.array([sample], np.int64)
                     data = self.work.source.read(sample)
-                    made.append((sample, render_batch(self.work, index, one, [data])[0]))
+                    made.append(Made(sample, sample, render_batch(self.work, index, one, [data])[0]))
                 except SampleError as error:
                     bad.append((sample, error))
             made += [one for each in bad if (one := self._factory.bad(self, *each, made)) is not None]
-            came = np.array([sample for sample, _ in made], np.int64)
-            images = torch.from_numpy(np.stack([image for _, image in made])).permute(0, 3, 1, 2)
-            labels = self.work.source.labels[np.maximum(came, 0)]
+            came = np.array([one.id for one in made], np.int64)
+            images = torch.from_numpy(np.stack([one.image for one in made])).permute(0, 3, 1, 2)
+            labels = self.work.source.labels[[one.shown for one in made]]
             yield Batch(images, torch.from_numpy(labels), torch.from_numpy(came))
 
     def take_faults(self) -> list[Fault]:
@@ -78,7 +84,7 @@ class Grey(Honest):
     """Delivers grey for what it cannot decode."""
 
     def bad(self, loader: _Loader, sample: int, error: SampleError, good: list[Made]) -> Made:  # noqa: ARG002
-        return sample, np.full_like(good[0][1], 128)
+        return Made(sample, sample, np.full_like(good[0].image, 128))
 
 
 class Repeats(Honest):
@@ -100,7 +106,7 @@ class Blames(Honest):
     """Names another sample than the bad one."""
 
     def bad(self, loader: _Loader, sample: int, error: SampleError, good: list[Made]) -> Made | None:
-        other = loader.work.source.describe(good[0][0])
+        other = loader.work.source.describe(good[0].id)
         return super().bad(loader, sample, SampleError(other, error.cause), good)
 
 

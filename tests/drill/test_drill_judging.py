@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from throughput.drill.cell import Delivered, Named, Policy
+from throughput.contracts import Fault, OnError
+from throughput.drill.cell import Delivered
 from throughput.drill.judging import Verdict, judge
 from throughput.drill.planting import Planted
 
@@ -20,11 +21,11 @@ LABELS = np.array([0, 0, 1, 1, 2, 2])
 NAMES = tuple((f"0/{place:06d}.jpg", f"{place:09d}") for place in range(COUNT))
 SOUND = Planted(Path("data"), WANTED, LABELS, NAMES)
 PLANTED = replace(SOUND, hit=frozenset({BAD}), damaged=frozenset({BAD}))
-TOLD = Named(BAD, f"/tmp/data/{NAMES[BAD][0]}", "the file is empty")
+TOLD = Fault(BAD, f"/tmp/data/{NAMES[BAD][0]}", "the file is empty")
 GOOD = [place for place in range(COUNT) if place != BAD]
 
 
-def delivered(*ids: int, told: tuple[Named, ...] = (), **changes: object) -> Delivered:
+def delivered(*ids: int, told: tuple[Fault, ...] = (), **changes: object) -> Delivered:
     """A whole epoch of samples as they are wanted."""
     chosen = np.array(ids, np.int64)
     whole = Delivered(
@@ -32,6 +33,7 @@ def delivered(*ids: int, told: tuple[Named, ...] = (), **changes: object) -> Del
         ids=chosen,
         labels=LABELS[chosen % COUNT],
         images=WANTED[chosen % COUNT].astype(np.float32),
+        sizes=(3, len(ids) - 3),
         named=told,
         seconds=1.0,
         largest_error=1.5,
@@ -51,7 +53,7 @@ def test_all_as_wanted_is_read() -> None:
     ("policy", "ids", "wanted"),
     [("skip", GOOD, "skipped"), ("substitute", [*GOOD, -1], "substituted")],
 )
-def test_what_is_told_of_is_left_out_or_replaced(policy: Policy, ids: list[int], wanted: str) -> None:
+def test_what_is_told_of_is_left_out_or_replaced(policy: OnError, ids: list[int], wanted: str) -> None:
     verdict = judge(PLANTED, delivered(*ids, told=(TOLD,)), policy)
     assert verdict == Verdict(wanted, "1 samples: the file is empty")  # type: ignore[arg-type] # one of them
 
@@ -94,17 +96,27 @@ def test_an_error_may_name_the_fault_as_a_whole() -> None:
             "skip",
             "1 of 6 samples come more than once, such as 0/000000.jpg",
         ),
-        (delivered(*GOOD, -1, told=(TOLD,)), "skip", "1 images stand in for others, in place of 0"),
-        (delivered(*GOOD, told=(TOLD,)), "substitute", "0 images stand in for others, in place of 1"),
-        (delivered(*GOOD, told=(TOLD,)), "raise", "1 bad samples are told of and none is raised"),
+        (delivered(*GOOD, -1, told=(TOLD,)), "skip", "1 images stand in for others unasked"),
+        (
+            delivered(*GOOD, told=(TOLD,), sizes=(3, 1, 1)),
+            "substitute",
+            "batches come smaller",
+        ),
+        (delivered(*GOOD, -1, -1, told=(TOLD,)), "substitute", "2 images stand in for 1 bad ones"),
+        (
+            delivered(*GOOD, -1, told=(TOLD,), labels=np.array([0, 0, 1, 2, 2, 0])),
+            "substitute",
+            "1 images that stand in are, with their labels, none of the sound ones",
+        ),
+        (delivered(*GOOD, told=(TOLD,)), "raise", "1 of 6 samples are told of as bad and none is raised"),
         (delivered(*GOOD, 77, told=(TOLD,)), "skip", "1 ids are not of the source, such as 77"),
         (
-            delivered(*GOOD[1:], told=(TOLD, Named(0, f"/tmp/{NAMES[0][0]}", "bad"))),
+            delivered(*GOOD[1:], told=(TOLD, Fault(0, f"/tmp/{NAMES[0][0]}", "bad"))),
             "skip",
             "1 of 6 samples are told of as bad and are not, such as 0/000000.jpg",
         ),
         (
-            delivered(*GOOD, told=(replace(TOLD, sample=f"/tmp/data/{NAMES[3][0]}"),)),
+            delivered(*GOOD, told=(TOLD._replace(sample=f"/tmp/data/{NAMES[3][0]}"),)),
             "skip",
             "1 of 6 samples never come and nobody says so, such as 0/000002.jpg",
         ),
@@ -125,7 +137,7 @@ def test_an_error_may_name_the_fault_as_a_whole() -> None:
         ),
     ],
 )
-def test_what_goes_wrong_without_a_word_is_silent(came: Delivered, policy: Policy, words: str) -> None:
+def test_what_goes_wrong_without_a_word_is_silent(came: Delivered, policy: OnError, words: str) -> None:
     verdict = judge(PLANTED, came, policy)
     assert verdict.outcome == "SILENT"
     assert words in verdict.words

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from throughput.drill.cell import Cell, Policy, deliver
+from throughput.contracts import OnError
+from throughput.drill.cell import Cell, deliver
 from throughput.drill.copies import Copies, make_copies
 from throughput.drill.found import Drill
 from throughput.drill.judging import FAILED, Verdict, judge
@@ -33,7 +34,7 @@ def _loaders_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path / "cache"))
 
 
-def cell_of(planted: Planted, loader: str, policy: Policy, room: Path) -> Cell:
+def cell_of(planted: Planted, loader: str, policy: OnError, room: Path) -> Cell:
     return Cell(
         f"misbehaving:{loader}",
         planted.data,
@@ -50,7 +51,7 @@ def cell_of(planted: Planted, loader: str, policy: Policy, room: Path) -> Cell:
 
 
 def judged(
-    copies: Copies, room: Path, loader: str, fault: str, policy: Policy, lies: Lies = "files"
+    copies: Copies, room: Path, loader: str, fault: str, policy: OnError, lies: Lies = "files"
 ) -> Verdict:
     """What comes of a fault in this process."""
     planted = plant(Case(FAULTS[fault], lies), copies, room, 0.1, seed=1)
@@ -72,7 +73,7 @@ def judged(
     ],
 )
 def test_an_honest_loader_is_not_accused(
-    copies: Copies, tmp_path: Path, fault: str, policy: Policy, wanted: str
+    copies: Copies, tmp_path: Path, fault: str, policy: OnError, wanted: str
 ) -> None:
     assert judged(copies, tmp_path, "Honest", fault, policy).outcome == wanted
 
@@ -90,7 +91,7 @@ def test_an_honest_loader_is_not_accused(
     ],
 )
 def test_a_loader_that_misbehaves_is_seen_through(
-    copies: Copies, tmp_path: Path, loader: str, policy: Policy, wanted: str
+    copies: Copies, tmp_path: Path, loader: str, policy: OnError, wanted: str
 ) -> None:
     assert judged(copies, tmp_path, loader, "garbage", policy).outcome == wanted
 
@@ -151,7 +152,7 @@ def test_a_drill_tells_of_each_cell(images: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_what_cannot_be_chosen_is_refused() -> None:
-    with pytest.raises(UnknownNameError, match=r"no fault is called emty; known: truncated, garbage"):
+    with pytest.raises(UnknownNameError, match=r"no fault is called 'emty'; known: truncated, garbage"):
         chosen_faults("empty,emty")
     with pytest.raises(
         OptionError, match=r"--on-error must be some of raise, skip, substitute, got \['ignore'\]"

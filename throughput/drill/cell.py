@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.contracts import Batch, Loader, Work
+from throughput.contracts import Batch, Fault, OnError, Work
 from throughput.drill.planting import Swap
 from throughput.drill.processes import Moment, NotApplicableError, ProcessFault, limits_restored
 from throughput.measure.events import Finished, Tell
@@ -26,17 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Ended = Literal["whole", "error", "not applicable", "died", "hung"]
-Policy = Literal["raise", "skip", "substitute"]
 _NO_IDS = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True)
-class Named:
-    """A bad sample that a loader told of: its id, where it lies, and what is wrong with it."""
-
-    id: int
-    sample: str
-    cause: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +32,8 @@ class Delivered:
     """What came of a cell.
 
     ended: ``whole`` where the epoch came to its end. words: the error's, or why there is nothing.
-    ids, labels: (M,) int64. images: (M, S, S, C) float32, in grey levels. named: bad samples told of.
+    ids, labels: (M,) int64. images: (M, S, S, C) float32, in grey levels. sizes: of each batch.
+    named: bad samples told of.
     seconds: from the opening to the end of the epoch, or to the error.
     largest_error: grey levels by which a whole image may differ, on average, from the reference.
     """
@@ -54,7 +43,8 @@ class Delivered:
     ids: NDArray[np.int64] = field(default_factory=lambda: _NO_IDS)
     labels: NDArray[np.int64] = field(default_factory=lambda: _NO_IDS)
     images: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 1, 1, 3), np.float32))
-    named: tuple[Named, ...] = ()
+    sizes: tuple[int, ...] = ()
+    named: tuple[Fault, ...] = ()
     seconds: float = 0.0
     largest_error: float = 0.0
 
@@ -65,7 +55,7 @@ class Cell:
 
     loader: str
     data: Path
-    policy: Policy
+    policy: OnError
     size: int
     batch_size: int
     workers: int
@@ -93,7 +83,7 @@ class _Seen:
     ids: list[NDArray[np.int64]] = field(default_factory=list)
     labels: list[NDArray[np.int64]] = field(default_factory=list)
     images: list[NDArray[np.float32]] = field(default_factory=list)
-    named: list[Named] = field(default_factory=list)
+    named: list[Fault] = field(default_factory=list)
     begin_seconds: float = 0.0
     largest_error: float = 0.0
 
@@ -103,7 +93,8 @@ class _Seen:
         if not self.ids:
             return Delivered(ended, words, named=named, seconds=seconds, largest_error=self.largest_error)
         joined = (np.concatenate(self.ids), np.concatenate(self.labels), np.concatenate(self.images))
-        return Delivered(ended, words, *joined, named, seconds, self.largest_error)
+        sizes = tuple(map(len, self.ids))
+        return Delivered(ended, words, *joined, sizes, named, seconds, self.largest_error)
 
 
 def deliver(cell: Cell) -> Delivered:
@@ -145,6 +136,7 @@ def _run(cell: Cell, seen: _Seen) -> None:
         device=cell.device,
         seed=cell.seed,
         on_error=cell.policy,
+        max_errors=len(source.labels),
     )
     reason = factory.why_not(work) if factory.takes_work else "it reads what it likes, whatever the work"
     if reason is not None:
@@ -166,8 +158,7 @@ def _run(cell: Cell, seen: _Seen) -> None:
                 if place == 0:
                     _act(cell, "first batch")
         finally:
-            with suppress(Exception):  # an error that is under way goes before one of the asking
-                seen.named += _taken(loader)
+            seen.named += loader.take_faults()
 
 
 def _act(cell: Cell, moment: Moment) -> None:
@@ -192,8 +183,3 @@ def _levels(images: Tensor, work: Work) -> NDArray[np.float32]:
         return np.array(host.numpy(), np.float32)
     scale, shift = (255 * np.array(values, np.float32) for values in (work.std, work.mean))
     return np.asarray(host.float().numpy() * scale + shift)
-
-
-def _taken(loader: Loader) -> Iterator[Named]:
-    """The bad samples that a loader tells of."""
-    return (Named(fault.id, fault.sample, fault.cause) for fault in loader.take_faults())

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from throughput.drill.cell import Policy
+from throughput.contracts import OnError
 from throughput.drill.judging import FAILED, Outcome
 from throughput.drill.planting import Lies
 
@@ -25,7 +25,7 @@ class Found:
     loader: str
     fault: str
     lies: Lies
-    policy: Policy
+    policy: OnError
     outcome: Outcome
     words: str
     damaged: int

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from throughput.drill.cell import Delivered, Policy
+from throughput.contracts import FILLER_ID, OnError
+from throughput.drill.cell import Delivered
 from throughput.drill.planting import Planted
 
 Outcome = Literal[
@@ -24,7 +25,6 @@ Outcome = Literal[
 ]
 FAILED: tuple[Outcome, ...] = ("SILENT", "unnamed", "hung", "crashed")
 """What no cell may end as."""
-_FILLER = -1
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Verdict:
     words: str = ""
 
 
-def judge(planted: Planted, delivered: Delivered, policy: Policy) -> Verdict:
+def judge(planted: Planted, delivered: Delivered, policy: OnError) -> Verdict:
     """Hold what was delivered against what was wanted."""
     match delivered.ended:
         case "not applicable":
@@ -46,13 +46,13 @@ def judge(planted: Planted, delivered: Delivered, policy: Policy) -> Verdict:
             return Verdict("crashed", delivered.words)
         case "error" | "whole":
             pass
-    came = frozenset(delivered.ids[delivered.ids != _FILLER].tolist())
+    came = frozenset(delivered.ids[delivered.ids != FILLER_ID].tolist())
     told = _told(planted, delivered)
     wrong = _wrong(planted, delivered, told)
     if delivered.ended == "whole":
         if lost := frozenset(range(len(planted.wanted))) - came - told:
             wrong.append(_of(planted, lost, "never come and nobody says so"))
-        wrong += _wrong_at_the_end(delivered, told, policy)
+        wrong += _wrong_at_the_end(planted, delivered, told, policy)
     if wrong:
         return Verdict("SILENT", "; ".join(wrong))
     if delivered.ended == "error":
@@ -71,10 +71,10 @@ def _wrong(planted: Planted, delivered: Delivered, told: frozenset[int]) -> list
     """What is wrong with that which came, in words."""
     ids = delivered.ids
     said = []
-    strange = ids[(ids != _FILLER) & ((ids < 0) | (ids >= len(planted.wanted)))]
+    strange = ids[(ids != FILLER_ID) & ((ids < 0) | (ids >= len(planted.wanted)))]
     if len(strange):
         return [f"{len(strange)} ids are not of the source, such as {int(strange[0])}"]
-    distinct, times = np.unique(ids[ids != _FILLER], return_counts=True)
+    distinct, times = np.unique(ids[ids != FILLER_ID], return_counts=True)
     if again := frozenset(distinct[times > 1].tolist()):
         said.append(_of(planted, again, "come more than once"))
     came = frozenset(distinct.tolist())
@@ -87,7 +87,7 @@ def _wrong(planted: Planted, delivered: Delivered, told: frozenset[int]) -> list
     differing = frozenset(
         sample_id
         for sample_id, image in zip(ids.tolist(), delivered.images, strict=True)
-        if sample_id != _FILLER
+        if sample_id != FILLER_ID
         and sample_id not in planted.damaged
         and not np.abs(image - planted.wanted[sample_id]).mean() <= delivered.largest_error
     )
@@ -96,22 +96,38 @@ def _wrong(planted: Planted, delivered: Delivered, told: frozenset[int]) -> list
     mislabelled = frozenset(
         sample_id
         for sample_id, label in zip(ids.tolist(), delivered.labels.tolist(), strict=True)
-        if sample_id != _FILLER and label != planted.labels[sample_id]
+        if sample_id != FILLER_ID and label != planted.labels[sample_id]
     )
     if mislabelled:
         said.append(_of(planted, mislabelled, "come with another's label"))
     return said
 
 
-def _wrong_at_the_end(delivered: Delivered, told: frozenset[int], policy: Policy) -> list[str]:
+def _wrong_at_the_end(
+    planted: Planted, delivered: Delivered, told: frozenset[int], policy: OnError
+) -> list[str]:
     """What is wrong with a whole epoch, given which samples were told of."""
-    fillers = int((delivered.ids == _FILLER).sum())
-    wanted = len(told) if policy == "substitute" else 0
+    stand_ins = np.flatnonzero(delivered.ids == FILLER_ID).tolist()
     if policy == "raise" and told:
-        return [f"{len(told)} bad samples are told of and none is raised"]
-    if fillers != wanted:
-        return [f"{fillers} images stand in for others, in place of {wanted}"]
+        return [_of(planted, told, "are told of as bad and none is raised")]
+    if policy != "substitute":
+        return [f"{len(stand_ins)} images stand in for others unasked"] if stand_ins else []
+    # Where there has been no good image yet, nothing can stand in.
+    if len(stand_ins) > len(told):
+        return [f"{len(stand_ins)} images stand in for {len(told)} bad ones"]
+    if told and sum(size < max(delivered.sizes) for size in delivered.sizes) > 1:
+        return ["batches come smaller, although other images are to stand in for bad ones"]
+    if strange := [place for place in stand_ins if not _is_another(planted, delivered, place)]:
+        return [f"{len(strange)} images that stand in are, with their labels, none of the sound ones"]
     return []
+
+
+def _is_another(planted: Planted, delivered: Delivered, place: int) -> bool:
+    """Whether what stands in at a place is a sound sample, with its label."""
+    sound = sorted(set(range(len(planted.wanted))) - planted.damaged)
+    errors = np.abs(planted.wanted[sound] - delivered.images[place]).mean((1, 2, 3))
+    same = errors <= delivered.largest_error
+    return bool((planted.labels[sound][same] == delivered.labels[place]).any())
 
 
 def _told(planted: Planted, delivered: Delivered) -> frozenset[int]:

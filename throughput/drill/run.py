@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Timer
 
-from throughput.contracts import Progress, Source, no_progress, require_count
-from throughput.drill.cell import Cell, Delivered, Policy
+from throughput.contracts import ON_ERROR, OnError, Progress, Source, no_progress, require_count
+from throughput.drill.cell import Cell, Delivered
 from throughput.drill.copies import Copies, make_copies
 from throughput.drill.found import Drill, Found
 from throughput.drill.judging import judge
@@ -22,10 +22,9 @@ from throughput.errors import OptionError, UnknownNameError
 from throughput.measure.events import Finished
 from throughput.measure.nursery import Nursery
 
-POLICIES: tuple[Policy, ...] = ("raise", "skip", "substitute")
 _BATCHES = 12
 """About as many batches an epoch: several lie between a fault and its end."""
-_MOST_BATCH = 16
+_LEAST_BATCH, _MOST_BATCH = 4, 16
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Settings:
 
     loaders: tuple[str, ...]
     faults: tuple[Fault, ...] = tuple(FAULTS.values())
-    policies: tuple[Policy, ...] = POLICIES
+    policies: tuple[OnError, ...] = ON_ERROR
     share: float = 0.02
     samples: int = 200
     size: int = 64
@@ -55,8 +54,8 @@ class Settings:
             raise OptionError(f"share (--share) must lie above 0 and be 0.5 at most, got {self.share!r}")
         if self.limit_seconds <= 0:
             raise OptionError(f"limit_seconds (--limit) must be above 0, got {self.limit_seconds!r}")
-        if strange := [policy for policy in self.policies if policy not in POLICIES] or not self.policies:
-            raise OptionError(f"--on-error must be some of {', '.join(POLICIES)}, got {strange!r}")
+        if strange := [policy for policy in self.policies if policy not in ON_ERROR] or not self.policies:
+            raise OptionError(f"--on-error must be some of {', '.join(ON_ERROR)}, got {strange!r}")
 
 
 def chosen_faults(names: str) -> tuple[Fault, ...]:
@@ -67,7 +66,7 @@ def chosen_faults(names: str) -> tuple[Fault, ...]:
     strange = [name for name in wanted if name not in FAULTS]
     if strange or not wanted:
         raise UnknownNameError(
-            f"no fault is called {', '.join(strange) or names!r}; known: {', '.join(FAULTS)}"
+            f"no fault is called {', '.join(strange or [names])!r}; known: {', '.join(FAULTS)}"
         )
     return tuple(FAULTS[name] for name in dict.fromkeys(wanted))
 
@@ -103,7 +102,7 @@ def drill(
     return known
 
 
-def _runs(case: Case, settings: Settings) -> list[tuple[str, Policy]]:
+def _runs(case: Case, settings: Settings) -> list[tuple[str, OnError]]:
     policies = settings.policies if case.depends else settings.policies[:1]
     return [(loader, policy) for loader in settings.loaders for policy in policies]
 
@@ -119,7 +118,7 @@ class _Running:
         self._planted: Planted | None = None
         self._sound_seconds: dict[tuple[str, bool], float] = {}
 
-    def found(self, case: Case, loader: str, policy: Policy) -> Found | None:
+    def found(self, case: Case, loader: str, policy: OnError) -> Found | None:
         """What comes of one cell; None where no sample can have the fault there."""
         settings = self._settings
         if self._planted is None or self._planted.later or self._planted.act:
@@ -134,7 +133,7 @@ class _Running:
             planted.data,
             policy,
             size=settings.size,
-            batch_size=min(_MOST_BATCH, max(1, len(self._copies.names) // _BATCHES)),
+            batch_size=min(_MOST_BATCH, max(_LEAST_BATCH, len(self._copies.names) // _BATCHES)),
             workers=settings.workers,
             device=settings.device,
             seed=settings.seed,
