@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from throughput.contracts import Batch, Fault, OnError, Work
 from throughput.drill.planting import Swap
 from throughput.drill.processes import Moment, NotApplicableError, ProcessFault, limits_restored
+from throughput.errors import UnknownNameError
 from throughput.measure.events import Finished, Tell
 from throughput.options import build_options
 from throughput.registry import load_loader, missing_requirements
@@ -121,7 +122,12 @@ def deliver(cell: Cell) -> Delivered:
 def _run(cell: Cell, seen: _Seen) -> None:
     from throughput.certificate.heldout import limits_for
 
-    factory = load_loader(cell.loader)
+    try:
+        factory = load_loader(cell.loader)
+    except UnknownNameError as error:
+        raise NotApplicableError(str(error)) from error
+    if factory.ceiling:
+        raise NotApplicableError("it repeats samples on purpose")
     if missing := missing_requirements(factory):
         raise NotApplicableError("; ".join(f"{one.module} is missing: {one.install}" for one in missing))
     source = open_source(cell.data)

@@ -21,6 +21,7 @@ from throughput.drill.planting import FAULTS, Case, Fault, Planted, cases_of, pl
 from throughput.errors import OptionError, UnknownNameError
 from throughput.measure.events import Finished
 from throughput.measure.nursery import Nursery
+from throughput.registry import load_loader, loader_names
 
 _BATCHES = 12
 """About as many batches an epoch: several lie between a fault and its end."""
@@ -80,8 +81,11 @@ def drill(
     """Put every fault into a copy of the source, and run every loader over it.
 
     ``on_found`` hears of all that is known after each cell. The copy lies in a temporary folder that is gone
-    on leaving, by whatever way. Raises SourceError where too few images of the source are sound.
+    on leaving, by whatever way. Raises SourceError where too few images of the source are sound, and
+    UnknownNameError.
     """
+    for name in settings.loaders:
+        _require_known(name)
     with tempfile.TemporaryDirectory(prefix="tp-drill-") as folder, Nursery() as nursery:
         room = Path(folder)
         copies = make_copies(source, room / "sound", settings.samples, settings.size, settings.seed, progress)
@@ -100,6 +104,15 @@ def drill(
                 on_found(known)
             running.clear()
     return known
+
+
+def _require_known(loader: str) -> None:
+    """Raise UnknownNameError for a name that nobody registered, or that points at nothing."""
+    try:
+        load_loader(loader)
+    except UnknownNameError:
+        if loader not in loader_names():
+            raise  # a registered one whose own package is broken is told of in its cells
 
 
 def _runs(case: Case, settings: Settings) -> list[tuple[str, OnError]]:
