@@ -61,8 +61,8 @@ def test_a_loader_that_loses_samples(throughput: Run, images: Path) -> None:
         (("--data=/nowhere",), "/nowhere"),
     ],
 )
-def test_wrong_input(here: Run, arguments: tuple[str, ...], words: str) -> None:
-    done = here("drill", *arguments)
+def test_wrong_input(here: Run, images: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = here("drill", f"--data={images}", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
 

@@ -210,9 +210,11 @@ def _to_a_shard(
     path = sound.data / shard
     tar = path.read_bytes()
     damaged_tar = fault.damage(tar, places, rng)
-    spans = [(place.id, slice(place.offset, place.offset + place.size_bytes)) for place in places]
+    # A sample whose bytes have only moved may still come: by its pixels it is judged.
     damaged = frozenset(
-        sample_id for sample_id, span in spans if damaged_tar is None or damaged_tar[span] != tar[span]
+        one.id
+        for one in places
+        if damaged_tar is None or tar[one.offset : one.offset + one.size_bytes] not in damaged_tar
     )
     by = None
     if damaged_tar is not None:
