@@ -15,7 +15,7 @@ from throughput.drill.found import Drill
 from throughput.drill.judging import FAILED, Verdict, judge
 from throughput.drill.planting import FAULTS, Case, Lies, Planted, plant
 from throughput.drill.processes import ProcessFault
-from throughput.drill.run import Settings, chosen_faults, drill, run_cell
+from throughput.drill.run import Settings, chosen_faults, chosen_policies, drill, run_cell
 from throughput.errors import OptionError, UnknownNameError
 from throughput.measure.nursery import Nursery
 from throughput.sources import open_source
@@ -154,10 +154,8 @@ def test_a_drill_tells_of_each_cell(images: Path, tmp_path: Path, monkeypatch: p
 def test_what_cannot_be_chosen_is_refused() -> None:
     with pytest.raises(UnknownNameError, match=r"no fault is called 'emty'; known: truncated, garbage"):
         chosen_faults("empty,emty")
-    with pytest.raises(
-        OptionError, match=r"--on-error must be some of raise, skip, substitute, got \['ignore'\]"
-    ):
-        Settings(("roi",), policies=("ignore",))  # type: ignore[arg-type] # on purpose
+    with pytest.raises(OptionError, match=r"--on-error must be some of raise, skip, substitute, got 'pray'"):
+        chosen_policies("skip,pray")
     with pytest.raises(OptionError, match=r"--share"):
         Settings(("roi",), share=0.0)
     with pytest.raises(OptionError, match=r"--limit"):

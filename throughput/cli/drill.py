@@ -107,13 +107,13 @@ def command(
     from throughput.api import chosen_loaders
     from throughput.choices import choose_device, choose_source
     from throughput.cli.progress import progress_bar
-    from throughput.drill.run import Settings, chosen_faults, drill
+    from throughput.drill.run import Settings, chosen_faults, chosen_policies, drill
 
     require_writable(json_path)
     settings = Settings(
         chosen_loaders(loader),
         chosen_faults(faults),
-        tuple(policy.strip() for policy in policies.split(",")),  # type: ignore[arg-type] # Settings looks
+        chosen_policies(policies),
         share=share,
         samples=samples,
         workers=workers,

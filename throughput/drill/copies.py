@@ -68,7 +68,7 @@ def make_copies(
         files,
         packed,
         tuple(names),
-        open_source(files).labels,
+        open_source(files).labels.astype(np.int64),
         np.stack([looks_of(data, size) for _, data in drawn]),
         {str(tar.relative_to(packed)): places_of(tar) for tar in tars},
         left_out,

@@ -55,8 +55,6 @@ class Settings:
             raise OptionError(f"share (--share) must lie above 0 and be 0.5 at most, got {self.share!r}")
         if self.limit_seconds <= 0:
             raise OptionError(f"limit_seconds (--limit) must be above 0, got {self.limit_seconds!r}")
-        if strange := [policy for policy in self.policies if policy not in ON_ERROR] or not self.policies:
-            raise OptionError(f"--on-error must be some of {', '.join(ON_ERROR)}, got {strange!r}")
 
 
 def chosen_faults(names: str) -> tuple[Fault, ...]:
@@ -70,6 +68,18 @@ def chosen_faults(names: str) -> tuple[Fault, ...]:
             f"no fault is called {', '.join(strange or [names])!r}; known: {', '.join(FAULTS)}"
         )
     return tuple(FAULTS[name] for name in dict.fromkeys(wanted))
+
+
+def chosen_policies(names: str) -> tuple[OnError, ...]:
+    """Policies from ``NAME,NAME``. Raises OptionError."""
+    known: dict[str, OnError] = {policy: policy for policy in ON_ERROR}
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    strange = [name for name in wanted if name not in known]
+    if strange or not wanted:
+        raise OptionError(
+            f"--on-error must be some of {', '.join(ON_ERROR)}, got {', '.join(strange or [names])!r}"
+        )
+    return tuple(known[name] for name in dict.fromkeys(wanted))
 
 
 def drill(
