@@ -52,13 +52,17 @@ class Encoded(NamedTuple):
         """The same with more samples known to be bad, by their ids."""
         ids = self.ids.tolist()
         places = [place for place, sample in enumerate(ids) if sample in faults]
-        start, shape, resize_from, resize_to = (part.copy() for part in self.regions)
+        regions = Regions(
+            self.regions.start.copy(),
+            self.regions.shape.copy(),
+            self.regions.resize_from.copy(),
+            self.regions.resize_to.copy(),
+        )
         data = list(self.data)
         for place in places:
             data[place] = np.frombuffer(BLACK, np.uint8)
-            start[place], shape[place] = 0, BLACK_SIDE
-            resize_from[place], resize_to[place] = 0, BLACK_SIDE
-        regions = Regions(start, shape, resize_from, resize_to)
+            regions.start[place], regions.shape[place] = 0, BLACK_SIDE
+            regions.resize_from[place], regions.resize_to[place] = 0, BLACK_SIDE
         return Encoded(self.ids, data, regions, [*self.faults, *(faults[ids[place]] for place in places)])
 
 

@@ -32,6 +32,10 @@ class PlaneFeed:
                 planes = images.contiguous()
             yield batch._replace(images=planes)
 
+    def take_faults(self) -> list[Fault]:
+        """The loader's bad samples since this was last asked."""
+        return self._feed.take_faults()
+
 
 class PixelFeed:
     """A loader's own uint8 batches as (N, S, S, C), for a graph that normalises by itself."""

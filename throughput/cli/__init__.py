@@ -36,6 +36,7 @@ COMMANDS = {
         "Set most weights of a trained model to zero, and compare.",
     ),
     "pack": ("throughput.cli.pack", "Write any source as WebDataset tar shards."),
+    "check": ("throughput.cli.check", "Look at every sample of a data set, and list the bad ones."),
     "stats": ("throughput.cli.stats", "Compute the mean and standard deviation of a data set's pixels."),
     "synth": ("throughput.cli.synth", "Write photo-like JPEGs as a folder of class folders."),
     "reference": ("throughput.cli.reference", "Print this page of reference, in Markdown."),

@@ -230,14 +230,14 @@ class _Measurement:
 
     def _whole_batches(self, work: Work) -> tuple[list[Batch], int]:
         """A few ready batches through the loader, which has ended when they are returned, and its epoch."""
+        # A batch that lacks its bad samples, as an epoch's last one that is smaller, would flatter or slight
+        # the model.
+        if work.on_error == "skip":
+            work = replace(work, on_error="substitute")
         with self._factory.open(work, self._options) as loader:
-            every = self._consumer.feed(loader, work).epoch(0)
-            # An epoch's last batch may be smaller, as one without its bad samples is, and would flatter or
-            # slight the model.
-            batches = every if work.on_error == "skip" else islice(every, REPLAYED_BATCHES)
-            of_full_size = (batch for batch in batches if len(batch.ids) == work.batch_size)
-            whole = list(islice(of_full_size, REPLAYED_BATCHES))
+            batches = list(islice(self._consumer.feed(loader, work).epoch(0), REPLAYED_BATCHES))
             samples_per_epoch = loader.samples_per_epoch
+        whole = [batch for batch in batches if len(batch.ids) == work.batch_size]
         if not whole:
             raise LoaderError(f"the loader's first batch is not one of {work.batch_size} images")
         return whole, samples_per_epoch

@@ -48,6 +48,12 @@ def key_of(member: str) -> str:
     return match[1] if match else member
 
 
+def key_and_extension(member: str) -> tuple[str, str] | None:
+    """A member's key, and its extension in lower case; None for meta data and what has no extension."""
+    match = _KEY.fullmatch(member)
+    return (match[1], match[2].lower()) if match and not _META.match(member) else None
+
+
 def scan_shard(path: str, label_field: str | None) -> ShardScan:
     """List the samples of a shard.
 
@@ -68,12 +74,12 @@ def scan_shard(path: str, label_field: str | None) -> ShardScan:
                     )
                 keys.add(key)
                 extensions.update(parts)
-                image = _image(parts, path, key)
+                image = image_of(parts, path, key)
                 if image is None:
                     if "cls" in parts or "json" in parts:
                         incomplete = incomplete or key
                     continue
-                scan.labels.append(_label(file, parts, path, key, label_field))
+                scan.labels.append(label_of(file, parts, path, key, label_field))
                 scan.members.append(image.name)
                 scan.offsets.append(image.offset)
                 scan.sizes.append(image.size_bytes)
@@ -107,13 +113,12 @@ def _samples(file: BinaryIO, path: str) -> Iterator[tuple[str, dict[str, Member]
 
 def _keyed(file: BinaryIO, path: str) -> Iterator[tuple[str, str, Member]]:
     for member in regular_members(file, path):
-        match = _KEY.fullmatch(member.name)
-        if match and not _META.match(member.name):
-            yield match[1], match[2].lower(), member
+        if parted := key_and_extension(member.name):
+            yield *parted, member
 
 
-def _image(parts: dict[str, Member], path: str, key: str) -> Member | None:
-    """The image among a sample's members: ``a.jpg`` goes before ``a.seg.png``."""
+def image_of(parts: dict[str, Member], path: str, key: str) -> Member | None:
+    """The image among a sample's members: ``a.jpg`` goes before ``a.seg.png``. Raises SourceError."""
     for extension in IMAGE_EXTENSIONS:
         if extension in parts:
             return parts[extension]
@@ -126,9 +131,10 @@ def _image(parts: dict[str, Member], path: str, key: str) -> Member | None:
     return parts[compound[0]] if compound else None
 
 
-def _label(
+def label_of(
     file: BinaryIO, parts: dict[str, Member], path: str, key: str, label_field: str | None
 ) -> int | str:
+    """The label in a sample's members: a class as number or name. Raises SourceError."""
     value: Any = None
     if label_field is None and "cls" in parts:
         value = _data(file, parts["cls"]).decode("utf-8", "replace").strip()

@@ -160,6 +160,14 @@ def open_checksums(shard: str, samples: int) -> NDArray[np.uint32] | None:
     return np.ascontiguousarray(records["checksum"])
 
 
+def samples_in_index(shard: str) -> int | None:
+    """How many samples the index beside a shard tells of; None where there is none that can be read."""
+    try:
+        return len(np.load(_paths(Path(shard))[0], mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+
+
 def has_index(shard: str) -> bool:
     """Whether the files of an index lie beside a shard."""
     return all(path.is_file() for path in _paths(Path(shard)))
