@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -11,6 +12,7 @@ import pytest
 
 import throughput.drill.run
 from throughput.drill.found import Drill, Found
+from throughput.drill.planting import FAULTS
 
 Run = Callable[..., CompletedProcess[str]]
 MISBEHAVING = Path(__file__).parent.parent / "drill"
@@ -65,6 +67,12 @@ def test_wrong_input(here: Run, images: Path, arguments: tuple[str, ...], words:
     done = here("drill", f"--data={images}", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_the_help_names_every_fault(here: Run) -> None:
+    words = here("drill", "--help").stdout
+    told = set(re.findall(r"[a-z]+(?:-[a-z]+)*(?=[,.]\s)", words))
+    assert set(FAULTS) <= told
 
 
 def given(monkeypatch: pytest.MonkeyPatch, *found: Found, interrupted: bool = False) -> None:

@@ -99,6 +99,12 @@ def command(
 ) -> int:
     """Put faults into a copy of a source, one kind after another, and run every loader over it.
 
+    Faults of images: truncated, garbage, empty, flipped-body, flipped-header, bomb. Images that are unusual
+    and must be read: png-named-jpg, cmyk, sixteen-bit, palette, alpha, animated-gif, animated-webp,
+    exif-rotated. Of files: dangling-link, removed, folder. Of shards: shard-torn, shard-truncated,
+    shard-garbage, shard-header, shard-missing, shard-replaced. Of the machine: worker-killed, disk-full,
+    shm-full, memory-full.
+
     Every sample must come with its own pixels, or be told of by name: raised, or left out and counted. Of a
     fault that the bytes do not tell (undetectable), a packed source's checksums do. The source itself is left
     alone. Exit status: 0 done, 1 where a fault stays silent or unnamed, hangs a loader or crashes it, 2 wrong
