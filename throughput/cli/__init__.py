@@ -21,6 +21,7 @@ COMMANDS = {
     "gate": ("throughput.cli.gate", "Decide whether the head of a change is slower than its base."),
     "tune": ("throughput.cli.tune", "Find the workers and options that make a loader fastest here."),
     "certify": ("throughput.cli.certify", "Prove that loaders do the same work, or name what differs."),
+    "drill": ("throughput.cli.drill", "Put faults into a copy of a source and judge every loader."),
     "list": ("throughput.cli.list", "List loaders, models and reports, and what each of them needs."),
     "doctor": ("throughput.cli.doctor", "Look this machine over, and name a cure for each problem."),
     "train": ("throughput.cli.train", "Train a model, fed by any loader, judged on held-out images."),
