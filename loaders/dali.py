@@ -20,7 +20,7 @@ from throughput.contracts import Fault, Held, Loader, LoaderFactory, Requirement
 from throughput.errors import LoaderError, OptionError, SampleError
 from throughput.loaders.ahead import Ahead, Encode, Encoded, encoded_batch, sized
 from throughput.loaders.epochs import EpochLoader, Made
-from throughput.loaders.workers import PREFETCHES
+from throughput.loaders.workers import PREFETCHES, memory_words
 from throughput.measure.environment import Finding
 from throughput.pixels import render_sound
 from throughput.resuming import Delivered
@@ -141,7 +141,7 @@ class DaliLoader(EpochLoader):
         """A new pipeline: one that was left in mid-epoch, or has failed, counts its batches wrongly."""
         self._end()
         self._ahead = Ahead(self._work, first_epoch, self._options.prefetch, self._encode, delivered)
-        self._pipeline = _build(self._work, self._options, self._decode, self._next_inputs)
+        self._pipeline = self._built()
         while True:
             try:
                 images = self._run()
@@ -169,6 +169,13 @@ class DaliLoader(EpochLoader):
         while self._lent:
             self._lent.popleft()[0].synchronize()
 
+    def _built(self) -> Any:
+        try:
+            return _build(self._work, self._options, self._decode, self._next_inputs)
+        except RuntimeError as error:
+            cause = " ".join(str(error).rpartition("encountered:")[2].split())[:400]
+            raise LoaderError(f"DALI cannot start: {cause}; {memory_words()}") from error
+
     def _go_on_after(self, error: RuntimeError) -> None:
         """Let a new pipeline do what the failed one had under way, without the samples that it failed on.
 
@@ -183,7 +190,7 @@ class DaliLoader(EpochLoader):
             raise SampleError(sample, cause) from error
         self._end_pipeline()
         self._again.extendleft(encoded.without(bad) for encoded in reversed(under_way))
-        self._pipeline = _build(self._work, self._options, self._decode, self._next_inputs)
+        self._pipeline = self._built()
 
     def _next_inputs(self) -> tuple[list[NDArray[Any]] | NDArray[Any], ...]:
         """What DALI asks for when it wants to work on one more batch."""

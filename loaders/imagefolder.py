@@ -25,6 +25,7 @@ from throughput.loaders.workers import (
     end_workers,
     held_by_workers,
     items,
+    shared,
     worker_loader,
 )
 from throughput.pixels import render_sound
@@ -85,7 +86,7 @@ class _Images:
         try:
             encoded = [read_sample(self._work, sample) for sample in ids.tolist()]
             images, faults = render_sound(self._work, epoch, ids, encoded)
-            return ids, torch.from_numpy(images), faults
+            return ids, shared(torch.from_numpy(images)), faults
         except SampleError as error:
             return error
 

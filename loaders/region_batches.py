@@ -23,7 +23,7 @@ from throughput.loaders.beginning import Beginning
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.order import advised_batches, streamed_batches
 from throughput.loaders.regions import Renderer, Ways, compile_kernels
-from throughput.loaders.workers import end_workers, items, worker_loader
+from throughput.loaders.workers import end_workers, items, shared, worker_loader
 from throughput.memory import ReusedMemory
 from throughput.resuming import NOTHING, Delivered
 from throughput.sources.ahead import told_ahead
@@ -192,7 +192,8 @@ class _Stream(IterableDataset[Any]):
         keys = _keys(work, options, *self.beginning.get(), number, self._processes)
         try:
             with closing(_Rendered(work, options, threads, pin=False).run(keys)) as rendered:
-                yield from rendered
+                for made in rendered:
+                    yield made._replace(images=shared(made.images))
         except ThroughputError as error:
             yield error
 

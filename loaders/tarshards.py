@@ -38,6 +38,7 @@ from throughput.loaders.workers import (
     end_workers,
     held_by_workers,
     items,
+    shared,
     worker_loader,
 )
 from throughput.pixels import render_sound
@@ -182,7 +183,7 @@ class _Shards:
             while batch := list(islice(samples, self._work.batch_size)):
                 ids = np.array([sample for sample, _ in batch], np.int64)
                 images, faults = render_sound(self._work, epoch, ids, [data for _, data in batch])
-                yield ids, torch.from_numpy(images), faults
+                yield ids, shared(torch.from_numpy(images)), faults
         except ThroughputError as error:
             yield error
         except OSError as error:

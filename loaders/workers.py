@@ -15,9 +15,12 @@ from throughput.errors import LoaderError, OptionError, ThroughputError
 from throughput.measure.environment import SHM
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.utils.data import DataLoader
 
 _LESS = "Choose fewer --workers, a smaller --batch, or less prefetch."
+_KILLED = ("signal: Killed", "exited unexpectedly")
+_NO_ROOM = ("bus error", "Bus error", "No space left", "shared memory")
 _STARTS = ("fork", "spawn", "forkserver")
 PREFETCHES = (1, 2, 4, 8)
 """Numbers of batches to keep ready that are worth trying, of any loader."""
@@ -64,6 +67,16 @@ def worker_loader(dataset: Any, work: Work, options: Starting, sampler: Any = No
     )
 
 
+def shared(images: Tensor) -> Tensor:
+    """The same in memory that the parent sees, moved there by the worker itself.
+
+    Left to torch's queue, a batch for which shared memory has no room would be dropped, and waited for
+    without end. Raises RuntimeError.
+    """
+    moved: Tensor = images.share_memory_()  # type: ignore[no-untyped-call] # torch types it not
+    return moved
+
+
 def held_by_workers(workers: int, prefetch: int) -> Held:
     """What each worker keeps ready, and the batch that it is at: all of them travel in shared memory."""
     batches = workers * (prefetch + 1)
@@ -89,17 +102,22 @@ def items(running: Iterator[Any]) -> Iterator[Any]:
 
 
 def why_died(said: str) -> str:
-    """What torch says of a worker that died, and what most likely ended it, with the memory that there is."""
-    told = " ".join(said.split())
-    memory, shared = psutil.virtual_memory(), shutil.disk_usage(SHM) if SHM.exists() else None
-    free = f"{memory.available / 1e9:.1f} GB of memory are free now"
-    if shared is not None:
-        free += f", and {shared.free / 1e9:.1f} of {shared.total / 1e9:.1f} GB of {SHM}"
-    if "signal: Killed" in told:
-        return f"{told} The system ended it, as it does when memory runs out; {free}. {_LESS}"
-    if "bus error" in told.lower() or "No space left" in told:
-        return f"{told} Its batches had no room in shared memory; {free}. {_LESS}"
+    """What torch says of a worker that died, what most likely ended it, and the memory that there is."""
+    told = " ".join(said.strip().splitlines()[-1:] if "Traceback" in said else said.split())
+    if any(sign in told for sign in _KILLED):
+        return f"{told}: the system ends processes so when memory runs out; {memory_words()}. {_LESS}"
+    if any(sign in told for sign in _NO_ROOM):
+        return f"{told}: its batches had no room in shared memory; {memory_words()}. {_LESS}"
     return told
+
+
+def memory_words() -> str:
+    """How much memory, and how much of it to share, there is at this moment."""
+    free = f"{psutil.virtual_memory().available / 1e9:.1f} GB of memory are free now"
+    if not SHM.exists():
+        return free
+    shared_memory = shutil.disk_usage(SHM)
+    return f"{free}, and {shared_memory.free / 1e9:.1f} of {shared_memory.total / 1e9:.1f} GB of {SHM}"
 
 
 def end_workers(dataloader: DataLoader[Any]) -> None:
