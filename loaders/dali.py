@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from throughput.canonical import epoch_ids
 from throughput.contracts import Fault, Held, Loader, LoaderFactory, Requirement, Work
+from throughput.dead_workers import memory_words
 from throughput.errors import LoaderError, OptionError, SampleError
 from throughput.loaders.ahead import Ahead, Encode, Encoded, encoded_batch, sized
 from throughput.loaders.epochs import EpochLoader, Made
-from throughput.loaders.workers import PREFETCHES, memory_words
+from throughput.loaders.workers import PREFETCHES
 from throughput.measure.environment import Finding
 from throughput.pixels import render_sound
 from throughput.resuming import Delivered

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import psutil
-
 from throughput.contracts import Held, Work
+from throughput.dead_workers import why_died
 from throughput.errors import LoaderError, OptionError, ThroughputError
-from throughput.measure.environment import SHM
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import DataLoader
 
-_LESS = "Choose fewer --workers, a smaller --batch, or less prefetch."
-_KILLED = ("signal: Killed", "exited unexpectedly")
-_NO_ROOM = ("bus error", "Bus error", "No space left", "shared memory")
 _STARTS = ("fork", "spawn", "forkserver")
 PREFETCHES = (1, 2, 4, 8)
 """Numbers of batches to keep ready that are worth trying, of any loader."""
@@ -99,25 +93,6 @@ def items(running: Iterator[Any]) -> Iterator[Any]:
         if isinstance(item, ThroughputError):
             raise item
         yield item
-
-
-def why_died(said: str) -> str:
-    """What torch says of a worker that died, what most likely ended it, and the memory that there is."""
-    told = " ".join(said.strip().splitlines()[-1:] if "Traceback" in said else said.split())
-    if any(sign in told for sign in _KILLED):
-        return f"{told}: the system ends processes so when memory runs out; {memory_words()}. {_LESS}"
-    if any(sign in told for sign in _NO_ROOM):
-        return f"{told}: its batches had no room in shared memory; {memory_words()}. {_LESS}"
-    return told
-
-
-def memory_words() -> str:
-    """How much memory, and how much of it to share, there is at this moment."""
-    free = f"{psutil.virtual_memory().available / 1e9:.1f} GB of memory are free now"
-    if not SHM.exists():
-        return free
-    shared_memory = shutil.disk_usage(SHM)
-    return f"{free}, and {shared_memory.free / 1e9:.1f} of {shared_memory.total / 1e9:.1f} GB of {SHM}"
 
 
 def end_workers(dataloader: DataLoader[Any]) -> None:

@@ -11,6 +11,7 @@ from itertools import islice
 import torch
 
 from throughput.contracts import Batch, LoaderFactory, Work
+from throughput.dead_workers import is_a_death, why_died
 from throughput.errors import LoaderError, SourceError, ThroughputError, UnknownNameError
 from throughput.measure.budget import Budget
 from throughput.measure.consumer import Consuming
@@ -57,6 +58,8 @@ def measure_block(block: Block, tell: Tell) -> None:
         tell(Finished(Row(str(plan.loader), "failed", str(error), bad_input)))
     except Exception as error:  # noqa: BLE001 - a backend may fail in any way, and its row must say so
         cause = " ".join(f"{type(error).__name__}: {error}".split())
+        if is_a_death(error):
+            cause = f"a worker process died: {why_died(str(error))}"
         tell(Finished(Row(str(plan.loader), "failed", cause)))
 
 
