@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import count, islice, tee
+from operator import itemgetter
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -14,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from throughput.bad_samples import BadSamples, given
 from throughput.canonical import centre_crop, draw_boxes, epoch_batches
-from throughput.contracts import Work
+from throughput.contracts import Fault, Work
+from throughput.errors import SampleError
 from throughput.jpeg.header import has_end, read_frame
 from throughput.pixels import decode_image, open_image, require_pixels
+from throughput.resuming import NOTHING, Delivered
+from throughput.sources.ahead import told_ahead
 from throughput.threads import in_threads
 
 
@@ -36,11 +41,37 @@ class Regions(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A batch before decoding. ids: (N,) int64; data: N arrays of uint8."""
+    """A batch before decoding. ids: (N,) int64; data: N arrays of uint8. faults: its bad samples.
+
+    These have a small black image in their place.
+    """
 
     ids: NDArray[np.int64]
     data: list[NDArray[np.uint8]]
     regions: Regions
+    faults: list[Fault]
+
+    def without(self, faults: Mapping[int, Fault]) -> Encoded:
+        """The same with more samples known to be bad, by their ids."""
+        ids = self.ids.tolist()
+        places = [place for place, sample in enumerate(ids) if sample in faults]
+        regions = Regions(
+            self.regions.start.copy(),
+            self.regions.shape.copy(),
+            self.regions.resize_from.copy(),
+            self.regions.resize_to.copy(),
+        )
+        data = list(self.data)
+        for place in places:
+            data[place] = np.frombuffer(BLACK, np.uint8)
+            regions.start[place], regions.shape[place] = 0, BLACK_SIDE
+            regions.resize_from[place], regions.resize_to[place] = 0, BLACK_SIDE
+        return Encoded(self.ids, data, regions, [*self.faults, *(faults[ids[place]] for place in places)])
+
+
+BLACK_SIDE = 16
+BLACK = b"P6 %d %d 255\n" % (BLACK_SIDE, BLACK_SIDE) + bytes(3 * BLACK_SIDE**2)
+"""An image that any decoder takes (netpbm's PPM), for the place of a bad one."""
 
 
 def sized(work: Work, sample: int, data: bytes) -> tuple[bytes, int, int]:
@@ -84,7 +115,7 @@ def encoded_batch(
     heights = np.array([height for _, height, _ in images], np.int64)
     widths = np.array([width for _, _, width in images], np.int64)
     regions = _centres(work, heights, widths) if work.centred else _crops(work, epoch, ids, heights, widths)
-    return Encoded(ids, data, regions)
+    return Encoded(ids, data, regions, [])
 
 
 def _crops(
@@ -126,12 +157,23 @@ class Encode(Protocol):
 
 
 class Ahead(Iterator[Encoded]):
-    """Reads the batches of one val epoch, or of train epochs without end, a few batches ahead."""
+    """Reads the batches of one val epoch, or of train epochs without end, a few batches ahead.
 
-    def __init__(self, work: Work, first_epoch: int, batches: int, encode: Encode = encoded_batch) -> None:
+    delivered: what is left out.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        first_epoch: int,
+        batches: int,
+        encode: Encode = encoded_batch,
+        delivered: Delivered = NOTHING,
+    ) -> None:
         self._work = work
         self._encode = encode
         self._first_epoch = first_epoch
+        self._delivered = delivered
         # Two queues of C code, one for batches and one for leave to make more: a bounded queue of the
         # standard library takes locks that Ctrl-C can leave taken.
         self._batches: SimpleQueue[Encoded | Exception | None] = SimpleQueue()
@@ -169,8 +211,10 @@ class Ahead(Iterator[Encoded]):
         work = self._work
         epochs = count(self._first_epoch) if work.split == "train" else (self._first_epoch,)
         try:
-            batches = ((epoch, ids) for epoch in epochs for ids in epoch_batches(work, epoch))
-            to_read, to_join = tee(batches)
+            batches = (
+                (epoch, ids) for epoch in epochs for ids in epoch_batches(work, epoch, self._delivered)
+            )
+            to_read, to_join = tee(told_ahead(work.source, batches, itemgetter(1)))
             samples = (int(sample) for _, ids in to_read for sample in ids)
             # One stream of reads across batches and epochs: its threads are started once.
             with closing(in_threads(self._read, samples, work.workers)) as images:
@@ -178,10 +222,28 @@ class Ahead(Iterator[Encoded]):
                     self._leave.get()
                     if self._closed:
                         return
-                    self._batches.put(self._encode(work, epoch, ids, list(islice(images, len(ids)))))
+                    self._batches.put(self._made(epoch, ids, list(islice(images, len(ids)))))
             self._batches.put(None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
             self._batches.put(error)
 
-    def _read(self, sample: int) -> tuple[bytes, int, int]:
-        return sized(self._work, sample, self._work.source.read(sample))
+    def _made(
+        self, epoch: int, ids: NDArray[np.int64], images: list[tuple[bytes, int, int] | SampleError]
+    ) -> Encoded:
+        """A batch, whose bad samples are black."""
+        bad = BadSamples(self._work)
+        sound: list[tuple[bytes, int, int]] = []
+        for sample, image in zip(ids.tolist(), images, strict=True):
+            sound.append((BLACK, BLACK_SIDE, BLACK_SIDE))
+            with bad.noted(sample):
+                sound[-1] = given(image)
+        encoded = self._encode(self._work, epoch, ids, sound)
+        return encoded.without({fault.id: fault for fault in bad.faults}) if bad.faults else encoded
+
+    def _read(self, sample: int) -> tuple[bytes, int, int] | SampleError:
+        try:
+            return sized(self._work, sample, self._work.source.read(sample))
+        except SampleError as error:
+            if self._work.on_error == "raise":
+                raise
+            return error

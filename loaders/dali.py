@@ -16,13 +16,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 from throughput.canonical import epoch_ids
-from throughput.contracts import Held, Loader, LoaderFactory, Requirement, Work
+from throughput.contracts import Fault, Held, Loader, LoaderFactory, Requirement, Work
+from throughput.dead_workers import memory_words
 from throughput.errors import LoaderError, OptionError, SampleError
 from throughput.loaders.ahead import Ahead, Encode, Encoded, encoded_batch, sized
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.workers import PREFETCHES
 from throughput.measure.environment import Finding
-from throughput.pixels import render_batch
+from throughput.pixels import render_sound
+from throughput.resuming import Delivered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,34 +135,68 @@ class DaliLoader(EpochLoader):
         self._pipeline: Any = None
         self._ahead: Ahead | None = None
         self._in_pipeline: deque[Encoded] = deque()
+        self._again: deque[Encoded] = deque()
         self._lent: deque[tuple[torch.cuda.Event, Tensor]] = deque()
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
         """A new pipeline: one that was left in mid-epoch, or has failed, counts its batches wrongly."""
         self._end()
-        self._ahead = Ahead(self._work, first_epoch, self._options.prefetch, self._encode)
-        self._pipeline = _build(self._work, self._options, self._decode, self._next_inputs)
+        self._ahead = Ahead(self._work, first_epoch, self._options.prefetch, self._encode, delivered)
+        self._pipeline = self._built()
         while True:
-            images = self._run()
-            yield Made(self._in_pipeline.popleft().ids, images)
+            try:
+                images = self._run()
+            except RuntimeError as error:
+                self._go_on_after(error)
+                continue
+            encoded = self._in_pipeline.popleft()
+            yield Made(encoded.ids, images, encoded.faults)
             del images
 
     def _end(self) -> None:
         if self._ahead is not None:
             self._ahead.close()
+        self._ahead = None
+        self._end_pipeline()
+        self._again.clear()
+
+    def _end_pipeline(self) -> None:
         if self._pipeline is not None:
             # DALI offers no public way. An error's traceback may hold the pipeline for longer; a process that
             # is forked meanwhile and collects it as garbage would crash ending threads that it has not.
             getattr(self._pipeline, "_shutdown", lambda: None)()
-        self._pipeline = self._ahead = None
+        self._pipeline = None
         self._in_pipeline.clear()
         while self._lent:
             self._lent.popleft()[0].synchronize()
 
+    def _built(self) -> Any:
+        try:
+            return _build(self._work, self._options, self._decode, self._next_inputs)
+        except RuntimeError as error:
+            cause = " ".join(str(error).rpartition("encountered:")[2].split())[:400]
+            raise LoaderError(f"DALI cannot start: {cause}; {memory_words()}") from error
+
+    def _go_on_after(self, error: RuntimeError) -> None:
+        """Let a new pipeline do what the failed one had under way, without the samples that it failed on.
+
+        Raises SampleError for the first of them where the work says so, and LoaderError where there is none.
+        """
+        under_way = list(self._in_pipeline)
+        bad = {fault.id: fault for encoded in under_way for fault in self._failing(encoded)}
+        if not bad:
+            raise LoaderError(f"DALI failed: {' '.join(str(error).split())[:400]}") from error
+        if self._work.on_error == "raise":
+            _, sample, cause = next(iter(bad.values()))
+            raise SampleError(sample, cause) from error
+        self._end_pipeline()
+        self._again.extendleft(encoded.without(bad) for encoded in reversed(under_way))
+        self._pipeline = self._built()
+
     def _next_inputs(self) -> tuple[list[NDArray[Any]] | NDArray[Any], ...]:
         """What DALI asks for when it wants to work on one more batch."""
         assert self._ahead is not None
-        encoded = next(self._ahead, None)
+        encoded = self._again.popleft() if self._again else next(self._ahead, None)
         if encoded is None:
             raise StopIteration
         self._in_pipeline.append(encoded)
@@ -177,8 +213,6 @@ class DaliLoader(EpochLoader):
             return self._own(tensor) if tensor.is_cuda else tensor
         except StopIteration:
             raise LoaderError("DALI ended the epoch before its last batch") from None
-        except RuntimeError as error:
-            raise self._named(error) from error
 
     def _own(self, lent: Tensor) -> Tensor:
         """A copy in torch's memory of what lies in DALI's, on the current stream.
@@ -196,17 +230,33 @@ class DaliLoader(EpochLoader):
         self._lent.append((event, lent))
         return ours
 
-    def _named(self, error: RuntimeError) -> SampleError | LoaderError:
-        """DALI names no file: find the sample that it failed on."""
-        for encoded in self._in_pipeline:
-            for place in range(len(encoded.ids)):
-                try:
-                    render_batch(
-                        self._work, 0, encoded.ids[place : place + 1], [encoded.data[place].tobytes()]
-                    )
-                except SampleError as culprit:
-                    return culprit
-        return LoaderError(f"DALI failed: {' '.join(str(error).split())[:400]}")
+    def _failing(self, encoded: Encoded) -> list[Fault]:
+        """The samples of a batch that cannot be decoded: DALI names none.
+
+        By Pillow, which tells why; where it decodes all of them, by DALI one by one.
+        """
+        told = replace(self._work, on_error="skip")
+        data = [one.tobytes() for one in encoded.data]
+        _, faults = render_sound(told, 0, encoded.ids, data)
+        return faults or [
+            Fault(sample, self._work.source.describe(sample), f"DALI cannot decode it: {cause}")
+            for place, sample in enumerate(encoded.ids.tolist())
+            if (cause := self._refusal(encoded, place)) is not None
+        ]
+
+    def _refusal(self, encoded: Encoded, place: int) -> str | None:
+        """What DALI says of one image of a batch by itself; None where it decodes it."""
+        regions = [part[place : place + 1] for part in encoded.regions]
+        alone = replace(self._work, workers=1, batch_size=1)
+        inputs = ([encoded.data[place]], *regions)
+        pipeline = _build(alone, replace(self._options, prefetch=1), self._decode, lambda: inputs)
+        try:
+            pipeline.run()
+        except RuntimeError as error:
+            return " ".join(str(error).split())[:400]
+        finally:
+            getattr(pipeline, "_shutdown", lambda: None)()  # as above
+        return None
 
 
 def _build(

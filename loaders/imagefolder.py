@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from throughput.bad_samples import read_sample
 from throughput.canonical import epoch_batches, epoch_ids
-from throughput.contracts import Held, Loader, LoaderFactory, Requirement, Work
+from throughput.contracts import Fault, Held, Loader, LoaderFactory, Requirement, Work
 from throughput.errors import SampleError
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.workers import (
@@ -23,9 +25,12 @@ from throughput.loaders.workers import (
     end_workers,
     held_by_workers,
     items,
+    shared,
     worker_loader,
 )
-from throughput.pixels import render_batch
+from throughput.pixels import render_sound
+from throughput.resuming import NOTHING, Delivered
+from throughput.sources.ahead import told_ahead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,14 +78,15 @@ class _Images:
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    def __getitem__(self, key: Key) -> tuple[NDArray[np.int64], Tensor] | SampleError:
-        """Ids and (N, S, S, C) uint8. An error is handed over as a value: torch would lose its type."""
+    def __getitem__(self, key: Key) -> tuple[NDArray[np.int64], Tensor, list[Fault]] | SampleError:
+        """Ids, (N, S, S, C) uint8 and what is bad. An error is a value: torch would lose its type."""
         import torch
 
         epoch, ids = key
         try:
-            encoded = [self._work.source.read(int(sample)) for sample in ids]
-            return ids, torch.from_numpy(render_batch(self._work, epoch, ids, encoded))
+            encoded = [read_sample(self._work, sample) for sample in ids.tolist()]
+            images, faults = render_sound(self._work, epoch, ids, encoded)
+            return ids, shared(torch.from_numpy(images)), faults
         except SampleError as error:
             return error
 
@@ -91,12 +97,13 @@ class _Keys:
     def __init__(self, work: Work) -> None:
         self._work = work
         self.first_epoch = 0
+        self.delivered = NOTHING
 
     def __iter__(self) -> Iterator[Key]:
         epochs = count(self.first_epoch) if self._work.split == "train" else (self.first_epoch,)
-        for epoch in epochs:
-            for ids in epoch_batches(self._work, epoch):
-                yield epoch, ids
+        keys = ((epoch, ids) for epoch in epochs for ids in epoch_batches(self._work, epoch, self.delivered))
+        # In this process, which knows the order: workers find the bytes on the local disk.
+        yield from told_ahead(self._work.source, keys, itemgetter(1))
 
 
 class _DataLoaderLoader(EpochLoader):
@@ -105,8 +112,8 @@ class _DataLoaderLoader(EpochLoader):
         self._keys = _Keys(work)
         self._workers = worker_loader(_Images(work), work, options, self._keys)
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
-        self._keys.first_epoch = first_epoch
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
+        self._keys.first_epoch, self._keys.delivered = first_epoch, delivered
         return (Made(*item) for item in items(iter(self._workers)))
 
     def _end(self) -> None:

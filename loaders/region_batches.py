@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import count, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,13 +17,16 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from throughput.canonical import epoch_batches
-from throughput.contracts import Work
+from throughput.contracts import Fault, Work
 from throughput.errors import OptionError, ThroughputError
+from throughput.loaders.beginning import Beginning
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.order import advised_batches, streamed_batches
 from throughput.loaders.regions import Renderer, Ways, compile_kernels
-from throughput.loaders.workers import end_workers, items, worker_loader
+from throughput.loaders.workers import end_workers, items, shared, worker_loader
 from throughput.memory import ReusedMemory
+from throughput.resuming import NOTHING, Delivered
+from throughput.sources.ahead import told_ahead
 from throughput.sources.shards import ShardSource
 from throughput.threads import in_threads
 
@@ -48,16 +52,20 @@ def open_loader(work: Work, options: RoiOptions, processes: int) -> ThreadLoader
 
 def new_renderer(work: Work, options: RoiOptions) -> Renderer:
     """What one thread works with."""
-    return Renderer(work, Ways(options.region, options.dct_scale, options.verify))
+    return Renderer(work, Ways(options.region, options.dct_scale))
 
 
 def _batches(
-    work: Work, options: RoiOptions, epoch: int, streamed: Callable[..., _Ids] = streamed_batches
+    work: Work,
+    options: RoiOptions,
+    epoch: int,
+    delivered: Delivered = NOTHING,
+    streamed: Callable[..., _Ids] = streamed_batches,
 ) -> _Ids:
     """This rank's batches of an epoch, ids (N,) int64 each. streamed: those that read shard by shard."""
     if work.split == "train" and options.order == "stream" and isinstance(work.source, ShardSource):
-        return streamed(work, work.source, epoch, options.shuffle)
-    return epoch_batches(work, epoch)
+        return streamed(work, work.source, epoch, options.shuffle, delivered)
+    return epoch_batches(work, epoch, delivered)
 
 
 class _Task(NamedTuple):
@@ -96,11 +104,11 @@ class _Rendered:
                     yield _Task(epoch, ids[begin : begin + chunk], out[begin : begin + chunk])
 
         with closing(in_threads(self._render, tasks(), self._threads, under_way)) as done:
-            while next(done, None) is not None:
+            while (faults := next(done, None)) is not None:
                 ids, images, parts = batches.pop(0)
                 for _ in range(parts - 1):
-                    next(done)
-                yield Made(ids, images)
+                    faults += next(done)
+                yield Made(ids, images, faults)
                 del images  # for as long as it is named here, its memory would not be used again
 
     def _room(self, count: int) -> Tensor:
@@ -112,30 +120,33 @@ class _Rendered:
         elements = count * work.image_size * work.image_size * work.channels
         return self._memory.take(elements, torch.uint8).view(shape)
 
-    def _render(self, task: _Task) -> bool:
+    def _render(self, task: _Task) -> list[Fault]:
         renderer = getattr(self._local, "renderer", None)
         if renderer is None:
             renderer = self._local.renderer = new_renderer(self._work, self._options)
-        renderer.render(task.epoch, task.ids, task.out)
-        return True
+        faults: list[Fault] = renderer.render(task.epoch, task.ids, task.out)
+        return faults
 
 
-def _samples_per_epoch(work: Work, options: RoiOptions) -> int:
-    return sum(len(ids) for ids in _batches(work, options, 0))
+def _samples(work: Work, options: RoiOptions, epoch: int = 0, delivered: Delivered = NOTHING) -> int:
+    return sum(len(ids) for ids in _batches(work, options, epoch, delivered))
 
 
 class ThreadLoader(EpochLoader):
     """Threads of this process."""
 
     def __init__(self, work: Work, options: RoiOptions) -> None:
-        super().__init__(work, _samples_per_epoch(work, options))
+        super().__init__(work, _samples(work, options))
         self._options = options
         self._rendering: Generator[Made, None, None] | None = None
         self._rendered = _Rendered(work, options, work.workers, pin=work.device.startswith("cuda"))
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
+    def _samples_left(self, delivered: Delivered) -> int:
+        return _samples(self._work, self._options, delivered.epoch, delivered)
+
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
         self._end()
-        self._rendering = self._rendered.run(_keys(self._work, self._options, first_epoch, 0, 1))
+        self._rendering = self._rendered.run(_keys(self._work, self._options, first_epoch, delivered, 0, 1))
         return self._rendering
 
     def _end(self) -> None:
@@ -148,12 +159,16 @@ class ProcessLoader(EpochLoader):
     """Processes of several threads each, which take turns with the batches."""
 
     def __init__(self, work: Work, options: RoiOptions, processes: int) -> None:
-        super().__init__(work, _samples_per_epoch(work, options))
+        super().__init__(work, _samples(work, options))
+        self._options = options
         self._stream = _Stream(work, options, processes)
         self._workers = worker_loader(self._stream, replace(work, workers=processes), options)
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
-        self._stream.first_epoch.fill_(first_epoch)
+    def _samples_left(self, delivered: Delivered) -> int:
+        return _samples(self._work, self._options, delivered.epoch, delivered)
+
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
+        self._stream.beginning.set(first_epoch, delivered)
         return (Made(*item) for item in items(iter(self._workers)))
 
     def _end(self) -> None:
@@ -167,28 +182,32 @@ class _Stream(IterableDataset[Any]):
         self._work = work
         self._options = options
         self._processes = processes
-        # Shared memory: workers that persist read the first epoch of a new run here.
-        self.first_epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call] # torch types it not
+        self.beginning = Beginning(len(work.source.labels))
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Tensor] | ThroughputError]:
+    def __iter__(self) -> Iterator[Made | ThroughputError]:
         worker = get_worker_info()
         number = worker.id if worker else 0
         work, options = self._work, self._options
         threads = work.workers * (number + 1) // self._processes - work.workers * number // self._processes
-        keys = _keys(work, options, int(self.first_epoch), number, self._processes)
+        keys = _keys(work, options, *self.beginning.get(), number, self._processes)
         try:
             with closing(_Rendered(work, options, threads, pin=False).run(keys)) as rendered:
-                yield from rendered
+                for made in rendered:
+                    yield made._replace(images=shared(made.images))
         except ThroughputError as error:
             yield error
 
 
 def _keys(
-    work: Work, options: RoiOptions, first_epoch: int, taker: int, takers: int
+    work: Work, options: RoiOptions, first_epoch: int, delivered: Delivered, taker: int, takers: int
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Every ``takers``-th (epoch, ids) of one val epoch, or of train epochs without end."""
     epochs = count(first_epoch) if work.split == "train" else (first_epoch,)
-    # One tells the kernel what to read for all.
+    # One tells the kernel, or a source that is far away, what to read for all.
     streamed = advised_batches if taker == 0 else streamed_batches
-    every = ((epoch, ids) for epoch in epochs for ids in _batches(work, options, epoch, streamed))
+    every: Iterator[tuple[int, NDArray[np.int64]]] = (
+        (epoch, ids) for epoch in epochs for ids in _batches(work, options, epoch, delivered, streamed)
+    )
+    if taker == 0:
+        every = told_ahead(work.source, every, itemgetter(1))
     return islice(every, taker, None, takers)

@@ -41,7 +41,7 @@ def cut_batch(
     with closing(in_threads(lambda chunk: _cut(work, whole, sizes, chunk, start), chunks, threads)) as done:
         for cut_ones in done:
             data += cut_ones
-    return Encoded(ids, data, whole.regions._replace(start=start))
+    return whole._replace(data=data, regions=whole.regions._replace(start=start))
 
 
 def _cut(
@@ -56,7 +56,7 @@ def _cut(
         box = (*whole.regions.start[place].tolist(), *whole.regions.shape[place].tolist())
         room = np.empty(room_bytes(len(data)), np.uint8)
         region = cut(data, lengths, box, room, tuple(sizes[place].tolist()))
-        if region.status < 0 and len(lengths):
+        if region.status < 0 and len(lengths) and work.on_error == "raise":
             raise SampleError(work.source.describe(sample_id), DAMAGES[region.status])
         if region.status == SPLICED:
             made.append(room[: region.size_bytes].copy())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,8 +10,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from throughput.bad_samples import BadSamples
 from throughput.canonical import Boxes, centre_crop, draw_boxes
-from throughput.contracts import Work
+from throughput.contracts import Fault, Work
 from throughput.errors import SampleError
 from throughput.jpeg.header import has_end
 from throughput.jpeg.splice import BAD_INDEX, DAMAGES, FOUND, SPLICED, cut, room_bytes
@@ -56,12 +56,10 @@ class Ways:
     """How regions are decoded. region: cut where that can be, else decode every image as a whole.
 
     half: decode at half the size where the crop is at least twice as large as what becomes of it.
-    verify: compare each sample with its checksum first.
     """
 
     region: bool = True
     half: bool = False
-    verify: bool = False
 
 
 def compile_kernels() -> None:
@@ -83,22 +81,28 @@ class Renderer:
     def __init__(self, work: Work, ways: Ways) -> None:
         self._work = work
         self._ways = ways
-        self._reader = Reader(work, verify=ways.verify)
+        self._reader = Reader(work)
         self._encoded, self._spliced, self._pixels = Room(), Room(), Room()
 
-    def render(self, epoch: int, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        """Write the crops of samples to ``out`` (N, S, S, C) uint8. Raises SampleError.
+    def render(self, epoch: int, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> list[Fault]:
+        """Write the crops of samples to ``out`` (N, S, S, C) uint8; return the bad ones, left unwritten.
 
-        Each is read when its turn comes: what was just read lies in the core's cache.
+        Each is read when its turn comes: what was just read lies in the core's cache. Raises SampleError for
+        the first bad one where ``work.on_error`` says so.
         """
-        found = self._reader.find(ids)
-        for unread, wanted, place in zip(found, self.wanted(epoch, found), out, strict=True):
-            sample = self._reader.load(unread, self._encoded.take)
-            self.transform(self.decode(self.cut(sample, wanted), sample, wanted), wanted, place)
+        bad = BadSamples(self._work)
+        found = self._reader.find(ids, bad)
+        every = self.wanted(epoch, list(found.values()))
+        for (place, unread), wanted in zip(found.items(), every, strict=True):
+            with bad.noted(unread.id):
+                sample = self._reader.load(unread, self._encoded.take)
+                self.transform(self.decode(self.cut(sample, wanted), sample, wanted), wanted, out[place])
+        return bad.faults
 
     def read(self, ids: NDArray[np.int64]) -> list[Sample]:
-        """Read samples, each into memory of its own. Raises SampleError."""
-        return [self._reader.load(sample, own_room) for sample in self._reader.find(ids)]
+        """Read samples, each into memory of its own; bad ones are left out, or raised."""
+        bad = BadSamples(self._work)
+        return [self._reader.load(sample, own_room) for sample in self._reader.find(ids, bad).values()]
 
     def wanted(self, epoch: int, samples: list[Sample]) -> list[Wanted]:
         """What becomes of each sample: its train crop, or the centre of a val image."""
@@ -129,8 +133,8 @@ class Renderer:
     def decode(self, encoded: Encoded, sample: Sample, wanted: Wanted) -> Decoded:
         """Decode to RGBX, or grey for grey work. Raises SampleError.
 
-        Where a region or an indexed image is not quite right, the whole is decoded as far as it goes, unless
-        its checksum tells that it was damaged since it was packed.
+        Where a region or an indexed image is not quite right, the whole is decoded as far as it goes: its
+        checksum has told, if there is one, that it is what was packed.
         """
         if not sample.is_jpeg:
             return self._by_pillow(sample)
@@ -143,13 +147,9 @@ class Renderer:
         strict = was_sound or not has_end(sample.data.data)
         try:
             pixels = simplejpeg.decode_jpeg(encoded.data, "RGBX", buffer=room, strict=strict, **least)
-        except ValueError as error:
+        except ValueError:
             if not was_sound:
                 return self._by_pillow(sample)
-            if sample.checksum not in (None, zlib.crc32(sample.data.data)):
-                where = self._work.source.describe(sample.id)
-                cause = f"the image is damaged, its bytes are not those that were packed (CRC-32): {error}"
-                raise SampleError(where, cause) from error
             as_it_is = sample._replace(interval_bytes=FOUND)
             return self.decode(_whole(as_it_is), as_it_is, wanted)
         self._require_size(sample, pixels, height, width)

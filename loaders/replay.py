@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from throughput.bad_samples import read_sample
 from throughput.canonical import epoch_batches, epoch_ids
-from throughput.contracts import Batch, Loader, LoaderFactory, Requirement, Work
+from throughput.contracts import Batch, Loader, LoaderFactory, OnError, Requirement, Work
 from throughput.errors import OptionError
+from throughput.loaders.epochs import EpochLoader, Made
 from throughput.measure.feed import Feed
-from throughput.pixels import render_batch
+from throughput.pixels import render_sound
+from throughput.resuming import Delivered
 
 
 @dataclass(frozen=True)
@@ -53,21 +56,23 @@ class _ReplayLoader(Loader):
             yield self._batches[place % len(self._batches)]
 
 
-class _FirstBatches(Loader):
-    """The first batches of epoch 0, made in this thread."""
+class _FirstBatches(EpochLoader):
+    """The first batches of epoch 0, made in this thread; whole ones, whatever becomes of bad samples."""
+
+    endless = False
 
     def __init__(self, work: Work, batches: int) -> None:
-        self._work = work
         self._keys = epoch_batches(work, 0)[:batches]
-        self.samples_per_epoch = sum(map(len, self._keys))
+        whole: OnError = "raise" if work.on_error == "raise" else "substitute"
+        super().__init__(replace(work, on_error=whole), sum(map(len, self._keys)))
 
-    def epoch(self, index: int) -> Iterator[Batch]:
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:  # noqa: ARG002 - all of it, always
         import torch
 
-        source = self._work.source
         for ids in self._keys:
-            encoded = [source.read(int(sample)) for sample in ids]
-            images = torch.from_numpy(render_batch(self._work, index, ids, encoded))
-            yield Batch(
-                images.permute(0, 3, 1, 2), torch.from_numpy(source.labels[ids]), torch.from_numpy(ids)
-            )
+            encoded = [read_sample(self._work, sample) for sample in ids.tolist()]
+            images, faults = render_sound(self._work, first_epoch, ids, encoded)
+            yield Made(ids, torch.from_numpy(images), faults)
+
+    def _end(self) -> None:
+        """There is nothing to end."""

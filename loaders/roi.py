@@ -53,9 +53,8 @@ class RoiOptions:
     shuffle: samples in the shuffle buffer of ``stream``. processes: 0 chooses; workers are threads.
     prepare: pack what has no restart intervals into the cache folder, where it has room; what is not shards
     is packed for ``stream`` anyhow. region: 0 decodes whole images. dct_scale: 1 decodes at half size where
-    the crop is at least twice its target (not the canonical pixels). verify: 1 checks each sample's
-    checksum. start: how processes are started. decode: ``gpu`` hands the regions to DALI, which decodes
-    them on the device.
+    the crop is at least twice its target (not the canonical pixels). start: how processes are started.
+    decode: ``gpu`` hands the regions to DALI, which decodes them on the device.
     """
 
     prefetch: int = 2
@@ -65,7 +64,6 @@ class RoiOptions:
     prepare: bool = True
     region: bool = True
     dct_scale: bool = False
-    verify: bool = False
     start: str = "fork"
     decode: str = "cpu"
 
@@ -77,7 +75,7 @@ class RoiOptions:
         starts = get_all_start_methods()
         if self.start not in starts:
             raise OptionError(f"start must be one of {', '.join(starts)}, got {self.start!r}")
-        alone = [name for name in ("dct_scale", "verify", "processes") if getattr(self, name)]
+        alone = [name for name in ("dct_scale", "processes") if getattr(self, name)]
         if self.decode == "gpu" and (alone or self.order != "global" or not self.region):
             raise OptionError(
                 "decode=gpu goes with prefetch and prepare alone: leave out the other options of roi"
@@ -118,7 +116,7 @@ class RoiLoaderFactory(LoaderFactory):
         if isinstance(source, ArraySource) and not must_pack:
             return Prepared(work)  # no JPEGs, so no restart intervals
         try:
-            copy = packed_copy(source, progress, growth=MOST_GROWTH)
+            copy = packed_copy(source, progress, MOST_GROWTH, work.on_error)
         except RoomError as error:
             if must_pack:
                 raise

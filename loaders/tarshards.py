@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from throughput.bad_samples import read_sample
 from throughput.contracts import (
+    Fault,
     Held,
     Loader,
     LoaderFactory,
@@ -28,7 +29,8 @@ from throughput.contracts import (
     Work,
     no_progress,
 )
-from throughput.errors import LoaderError, OptionError, SourceError, ThroughputError
+from throughput.errors import LoaderError, OptionError, SampleError, SourceError, ThroughputError
+from throughput.loaders.beginning import Beginning
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.workers import (
     PREFETCHES,
@@ -36,9 +38,12 @@ from throughput.loaders.workers import (
     end_workers,
     held_by_workers,
     items,
+    shared,
     worker_loader,
 )
-from throughput.pixels import render_batch
+from throughput.pixels import render_sound
+from throughput.resuming import NOTHING, Delivered
+from throughput.sources.ahead import ids_told_ahead
 from throughput.sources.conversion import packed_copy
 from throughput.sources.shards import ShardSource
 
@@ -74,7 +79,7 @@ class WebDatasetLoaderFactory(LoaderFactory):
         """Pack a source that is not in shards into the cache folder."""
         if isinstance(work.source, ShardSource):
             return Prepared(work)
-        copy = packed_copy(work.source, progress)
+        copy = packed_copy(work.source, progress, on_error=work.on_error)
         return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes, copy.folder)
 
     @contextmanager
@@ -115,6 +120,10 @@ class WebDatasetLoaderFactory(LoaderFactory):
         return held_by_workers(work.workers, options.prefetch)
 
 
+_Read = tuple[int, bytes | SampleError]
+"""A sample's id and its encoded image, or why that cannot be read."""
+
+
 class _Run(NamedTuple):
     """A stretch of one shard that one worker decodes: its ids, (M,) int64, in the order of the file."""
 
@@ -146,49 +155,81 @@ def reader_runs(runs: list[_Run], reader: int, readers: int) -> list[_Run]:
     return taken
 
 
+def rank_runs(work: Work, source: ShardSource, epoch: int, delivered: Delivered = NOTHING) -> list[_Run]:
+    """This rank's stretch of an epoch, without what was delivered of it: its workers share it out anew."""
+    every = [
+        run._replace(ids=delivered.left_to_all(epoch, run.ids)) for run in epoch_runs(work, source, epoch)
+    ]
+    own = reader_runs(every, work.rank, work.world_size)
+    left = [run._replace(ids=delivered.left_to_rank(epoch, run.ids)) for run in own]
+    return [run for run in left if len(run.ids)]
+
+
 class _Shards:
     """The pipeline's source: batches (ids, (N, S, S, C) uint8); a worker's last one may be smaller."""
 
     def __init__(self, work: Work, source: ShardSource, options: WebDatasetOptions) -> None:
-        import torch
-
         self._work = work
         self._source = source
         self._options = options
-        # Shared memory: workers that persist between epochs read the new epoch's number here.
-        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call] # torch types it not
+        self.beginning = Beginning(len(source.labels))
 
-    def __call__(self) -> Iterator[tuple[NDArray[np.int64], Tensor] | ThroughputError]:
+    def __call__(self) -> Iterator[tuple[NDArray[np.int64], Tensor, list[Fault]] | ThroughputError]:
         import torch
 
-        epoch = int(self.epoch)
+        epoch, delivered = self.beginning.get()
         try:
-            samples = self._samples(epoch)
+            samples = self._samples(epoch, delivered)
             while batch := list(islice(samples, self._work.batch_size)):
                 ids = np.array([sample for sample, _ in batch], np.int64)
-                images = render_batch(self._work, epoch, ids, [data for _, data in batch])
-                yield ids, torch.from_numpy(images)
+                images, faults = render_sound(self._work, epoch, ids, [data for _, data in batch])
+                yield ids, shared(torch.from_numpy(images)), faults
         except ThroughputError as error:
             yield error
         except OSError as error:
             yield SourceError(f"cannot read {error.filename}: {error.strerror}; start again")
 
-    def _samples(self, epoch: int) -> Iterator[tuple[int, bytes]]:
+    def _samples(self, epoch: int, delivered: Delivered) -> Iterator[_Read]:
         """This worker's share of an epoch, shuffled in train."""
         import webdataset
         from torch.utils.data import get_worker_info
 
         worker = get_worker_info()
         worker_id, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        reader, readers = self._work.rank * workers + worker_id, self._work.world_size * workers
-        runs = reader_runs(epoch_runs(self._work, self._source, epoch), reader, readers)
-        samples = (sample for run in runs for sample in read_run(self._source, run))
+        reader = self._work.rank * workers + worker_id
+        runs = reader_runs(rank_runs(self._work, self._source, epoch, delivered), worker_id, workers)
+        told = ids_told_ahead(self._source, (run.ids for run in runs))
+        streamed = (sample for run in runs for sample in self._run(run))
+        samples = (sample for _, sample in zip(told, streamed, strict=True))
         if self._work.split == "val":
             return samples
         size = self._options.shuffle
         rng = random.Random(f"{self._work.seed} {epoch} {reader}")
-        shuffled: Iterator[tuple[int, bytes]] = webdataset.shuffle(size, initial=size, rng=rng)(samples)
+        shuffled: Iterator[_Read] = webdataset.shuffle(size, initial=size, rng=rng)(samples)
         return shuffled
+
+    def _run(self, run: _Run) -> Iterator[_Read]:
+        """A run in sequence; where that fails and the work goes on, the rest of it place by place."""
+        came = 0
+        try:
+            for sample, data in read_run(self._source, run):
+                yield sample, self._checked(sample, data)
+                came += 1
+        except (LoaderError, OSError):
+            if self._work.on_error == "raise":
+                raise
+            for sample in run.ids[came:].tolist():
+                yield sample, read_sample(self._work, sample)
+
+    def _checked(self, sample: int, data: bytes) -> bytes | SampleError:
+        """The bytes; or that they are not those that were packed, unless the work has that raised."""
+        try:
+            self._source.require_sound(sample, data)
+        except SampleError as error:
+            if self._work.on_error == "raise":
+                raise
+            return error
+        return data
 
 
 def read_run(source: ShardSource, run: _Run) -> Iterator[tuple[int, bytes]]:
@@ -198,10 +239,9 @@ def read_run(source: ShardSource, run: _Run) -> Iterator[tuple[int, bytes]]:
     """
     from webdataset.tariterators import tar_file_iterator
 
-    path = source.shards[run.shard]
     members = {source.members[int(sample)]: int(sample) for sample in run.ids}
     # Opened here and not by the library, whose opener would run a name that begins with "pipe:" in a shell.
-    with Path(path).open("rb") as stream:
+    with source.open_run(run.shard, run.ids) as stream:
         files = tar_file_iterator(stream, select_files=members.__contains__)
         for sample in run.ids.tolist():
             try:
@@ -222,34 +262,33 @@ class _ShardLoader(EpochLoader):
     def __init__(self, work: Work, source: ShardSource, options: WebDatasetOptions) -> None:
         import webdataset
 
-        runs = epoch_runs(work, source, 0)
-        readers = range(work.rank * work.workers, (work.rank + 1) * work.workers)
-        samples_per_epoch = sum(
-            len(run.ids)
-            for reader in readers
-            for run in reader_runs(runs, reader, work.world_size * work.workers)
-        )
-        super().__init__(work, samples_per_epoch)
+        super().__init__(work, sum(len(run.ids) for run in rank_runs(work, source, 0)))
+        self._source = source
         self._shards = _Shards(work, source, options)
         self._workers = worker_loader(webdataset.DataPipeline(self._shards), work, options)
 
-    def _begin(self, first_epoch: int) -> Iterator[Made]:
+    def _samples_left(self, delivered: Delivered) -> int:
+        return sum(len(run.ids) for run in rank_runs(self._work, self._source, delivered.epoch, delivered))
+
+    def _begin(self, first_epoch: int, delivered: Delivered) -> Iterator[Made]:
         """Workers' whole batches pass through; their last, smaller ones are joined at the end."""
         import torch
 
-        self._shards.epoch.fill_(first_epoch)
+        self._shards.beginning.set(first_epoch, delivered)
         rest: list[Made] = []
-        for ids, images in items(iter(self._workers)):
-            if len(ids) == self._work.batch_size:
-                yield Made(ids, images)
+        for made in (Made(*item) for item in items(iter(self._workers))):
+            if len(made.ids) == self._work.batch_size:
+                yield made
             else:
-                rest.append(Made(ids, images))
+                rest.append(made)
         if rest:
             ids = np.concatenate([made.ids for made in rest])
             images = torch.cat([made.images for made in rest])
+            faults = {fault.id: fault for made in rest for fault in made.faults}
             for begin in range(0, len(ids), self._work.batch_size):
                 part = slice(begin, begin + self._work.batch_size)
-                yield Made(ids[part], images[part])
+                bad = [faults[sample] for sample in ids[part].tolist() if sample in faults]
+                yield Made(ids[part], images[part], bad)
 
     def _end(self) -> None:
         end_workers(self._workers)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from throughput.contracts import Held, Work
+from throughput.dead_workers import why_died
 from throughput.errors import LoaderError, OptionError, ThroughputError
+from throughput.ranks.place import place
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.utils.data import DataLoader
 
 _STARTS = ("fork", "spawn", "forkserver")
@@ -54,7 +59,18 @@ def worker_loader(dataset: Any, work: Work, options: Starting, sampler: Any = No
         persistent_workers=True,
         prefetch_factor=options.prefetch,
         multiprocessing_context=options.start,
+        worker_init_fn=_leave_ending_to_the_parent,
     )
+
+
+def shared(images: Tensor) -> Tensor:
+    """The same in memory that the parent sees, moved there by the worker itself.
+
+    Left to torch's queue, a batch for which shared memory has no room would be dropped, and waited for
+    without end. Raises RuntimeError.
+    """
+    moved: Tensor = images.share_memory_()  # type: ignore[no-untyped-call] # torch types it not
+    return moved
 
 
 def held_by_workers(workers: int, prefetch: int) -> Held:
@@ -75,7 +91,7 @@ def items(running: Iterator[Any]) -> Iterator[Any]:
         except StopIteration:
             return
         except RuntimeError as error:
-            raise LoaderError(f"a worker process died: {' '.join(str(error).split())}") from error
+            raise LoaderError(f"a worker process died: {why_died(str(error))}") from error
         if isinstance(item, ThroughputError):
             raise item
         yield item
@@ -87,6 +103,16 @@ def end_workers(dataloader: DataLoader[Any]) -> None:
     if running is not None:
         running._shutdown_workers()  # torch offers no public way
         dataloader._iterator = None
+
+
+def _leave_ending_to_the_parent(_: int) -> None:
+    """Ctrl-C in a terminal reaches every process, and the parent may end a batch before it ends all.
+
+    So does any request to end that torchrun hands on, to the whole group of each rank.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if place() is not None:
+        os.setpgid(0, 0)
 
 
 def _unchanged(item: Any) -> Any:

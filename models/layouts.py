@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from throughput.contracts import Batch, Loader, Work
+from throughput.contracts import Batch, Fault, Loader, Work
 from throughput.errors import LoaderError
 from throughput.measure.feed import Feed, require_shape
 from throughput.memory import ReusedMemory
@@ -31,6 +31,10 @@ class PlaneFeed:
             else:
                 planes = images.contiguous()
             yield batch._replace(images=planes)
+
+    def take_faults(self) -> list[Fault]:
+        """The loader's bad samples since this was last asked."""
+        return self._feed.take_faults()
 
 
 class PixelFeed:
@@ -60,6 +64,10 @@ class PixelFeed:
                 session.wait_stream(self._stream)
                 ready.images.record_stream(session)
             yield ready
+
+    def take_faults(self) -> list[Fault]:
+        """The loader's bad samples since this was last asked."""
+        return self._loader.take_faults()
 
     def _ready(self, batch: Batch) -> Tensor:
         require_shape(batch, self._work)

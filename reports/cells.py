@@ -99,6 +99,8 @@ def proof(row: Row) -> str:
     proved = []
     if row.ledger is not None and row.ledger.exact:
         proved.append("counted")
+        if row.bad_samples:
+            proved.append(f"{len(row.bad_samples):,} BAD")
     if row.certificate is not None and row.certificate.comparable:
         proved.append("certified")
     return ", ".join([*stamps(row), *proved]) or NOTHING

@@ -9,7 +9,17 @@ from typing import Any
 
 from throughput.ranks.merging import slowest_share
 from throughput.reports.training import lines
-from throughput.results import CacheEvidence, Comparison, RankShare, Results, Row, Suggestion, Verdict
+from throughput.results import (
+    CacheEvidence,
+    Comparison,
+    LedgerCount,
+    RankShare,
+    RemoteReading,
+    Results,
+    Row,
+    Suggestion,
+    Verdict,
+)
 
 _WAIT_MS_THAT_MATTERS = 1.0
 _WAIT_SHARE_THAT_MATTERS = 0.02
@@ -116,6 +126,8 @@ def row_facts(row: Row, results: Results) -> Iterator[str]:
         yield _counted(row)
     if row.cache is not None:
         yield _cached(row.cache)
+    if row.remote is not None:
+        yield _fetched(row.remote)
     yield from _answered(row)
     yield from lines(row)
     if row.accuracy is not None and row.train_images is not None and row.evaluation is None:
@@ -168,6 +180,8 @@ def _counted(row: Row) -> str:
     if row.ledger.mislabelled:
         return f"MISCOUNTED: {row.ledger.mislabelled:,} samples came with another label than their own"
     complete = sum(epoch.complete for epoch in row.ledger.epochs)
+    if row.ledger.exact and worst.corrupt:
+        return _bad(row.ledger, complete)
     if row.ledger.exact and complete:
         return f"every one of {worst.expected:,} images exactly once in each of {complete} epochs"
     if row.ledger.exact:
@@ -175,6 +189,18 @@ def _counted(row: Row) -> str:
     return (
         f"MISCOUNTED: in epoch {worst.epoch}, of {worst.expected:,} images {worst.missing or 0:,} missing, "
         f"{worst.duplicate:,} duplicate, {worst.unexpected:,} unexpected"
+    )
+
+
+def _bad(ledger: LedgerCount, complete: int) -> str:
+    """How many samples are bad, and the first of them by name."""
+    worst, (first, *others) = ledger.worst, ledger.bad_samples
+    became = "replaced by others" if worst.padded else "left out"
+    more = f", and {len(others):,} more (--json has them all)" if others else ""
+    epochs = f"in each of {complete} epochs" if complete else "in no whole epoch"
+    return (
+        f"of {worst.expected:,} images {worst.unique:,} exactly once {epochs}; "
+        f"{worst.corrupt:,} BAD, {became}: {first.sample}: {first.cause}{more}"
     )
 
 
@@ -194,6 +220,23 @@ def _cached(cache: CacheEvidence) -> str:
     if cache.preparation_stall_fraction is not None:
         told += f" and {100 * cache.preparation_stall_fraction:.0f} % for decoding and transforming"
     return told
+
+
+def _fetched(remote: RemoteReading) -> str:
+    """What the network gave, beside what it can give."""
+    rate, limit = remote.megabytes_per_second, remote.limit_megabytes_per_second
+    if rate is None:
+        return f"read nothing from the server: all {remote.cache_hits:,} blocks lay in the cache"
+    again = f", {remote.retries:,} of them again" if remote.retries else ""
+    told = (
+        f"read {remote.bytes_read / 1e6:,.1f} MB from the server in {remote.requests:,} requests{again}, "
+        f"at {rate:,.1f} MB/s while any was under way"
+    )
+    if limit is not None:
+        source = "--network-limit" if remote.limit_given else "a plain parallel download"
+        told += f": {100 * rate / limit:.0f} % of the {limit:,.1f} MB/s of {source}"
+    hits = f"; {remote.cache_hits:,} blocks lay in the cache" if remote.cache_hits else ""
+    return told + hits
 
 
 def _answered(row: Row) -> Iterator[str]:

@@ -25,7 +25,9 @@ from throughput.contracts import (
     IMAGE_SIZE,
     Augmentation,
     Batch,
+    Fault,
     LoaderFactory,
+    OnError,
     Progress,
     Split,
     Work,
@@ -37,13 +39,13 @@ from throughput.given_pipeline import GivenPipeline, name_of, told_apart
 from throughput.measure.budget import Budget
 from throughput.measure.environment import environment
 from throughput.measure.judge import IMAGENET_IMAGES, judge
+from throughput.measure.network import with_limit
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import PHASES, CacheMode, Certification, Plan, describe_work, require_phases
 from throughput.measure.possible import possible_here
 from throughput.measure.prediction import check_first_suggestion
-from throughput.measure.rounds import Measure, measure_rounds
+from throughput.measure.rounds import measure_rounds
 from throughput.measure.run import certify as run_certification
-from throughput.measure.run import measure
 from throughput.options import build_options
 from throughput.ranks.company import ALONE, Company
 from throughput.registry import load_loader, loader_names, require_usable
@@ -64,10 +66,15 @@ class OpenLoader:
     classes: tuple[str, ...]
     work: Work
     _epoch: Callable[[int], Iterator[Batch]]
+    _take_faults: Callable[[], list[Fault]]
 
     def epoch(self, index: int) -> Iterator[Batch]:
         """The batches of an epoch: every sample once, in train in another order than in other epochs."""
         return self._epoch(index)
+
+    def take_faults(self) -> list[Fault]:
+        """The bad samples of the batches that came since this was last asked (``on_error``)."""
+        return self._take_faults()
 
 
 @contextmanager
@@ -94,6 +101,8 @@ def open_loader(
     channels: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    on_error: OnError = "raise",
+    max_errors: int = 100,
     progress: Progress = no_progress,
 ) -> Iterator[OpenLoader]:
     """Open a loader for a training loop of your own; leaving the context ends its processes.
@@ -101,8 +110,8 @@ def open_loader(
     Batches are ready: (N, C, S, S) on the device, normalised, channels_last, in the compute dtype. With
     ``raw`` they come as the loader makes them, usually uint8 on the host, not yet turned or made noisy.
     ``options`` are the loader's own, as in ``--opt``; ``labels`` and ``split_fraction`` are as for
-    ``open_source``, ``channels``, ``mean`` and ``std`` as for ``choose_work``. Raises a ThroughputError
-    that says what to do.
+    ``open_source``, ``channels``, ``mean`` and ``std`` as for ``choose_work``; ``on_error`` and
+    ``max_errors`` are those of ``Work``. Raises a ThroughputError that says what to do.
     """
     from throughput.measure.feed import Feed
 
@@ -124,6 +133,8 @@ def open_loader(
         channels=channels,
         mean=mean,
         std=std,
+        on_error=on_error,
+        max_errors=max_errors,
     )
     work = replace(work, split=split)
     require_usable(factory, work)
@@ -133,7 +144,7 @@ def open_loader(
         warnings.warn(prepared.warning, stacklevel=3)  # of the caller's ``with``
     with factory.open(prepared.work, chosen) as loader:
         epoch = loader.epoch if raw else Feed(loader, prepared.work).epoch
-        yield OpenLoader(loader.samples_per_epoch, source.classes, prepared.work, epoch)
+        yield OpenLoader(loader.samples_per_epoch, source.classes, prepared.work, epoch, loader.take_faults)
 
 
 def bench(
@@ -166,6 +177,8 @@ def bench(
     channels: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    on_error: OnError = "raise",
+    max_errors: int = 100,
     progress: Progress = no_progress,
     on_results: Callable[[Results], None] = lambda _: None,
     go_on: Callable[[Results], bool] = lambda _: True,
@@ -179,10 +192,13 @@ def bench(
     certificates out, and the rows say so. ``on_results`` is told the results so far after each block;
     ``go_on`` before each, and where it answers False that was all. ``nursery`` is one that goes on to the
     next measurement, which saves the seconds that a new one takes to start. ``company`` are the ranks that
-    measure together (``throughput.ranks.company.in_company``); each gets the results of all. What
-    tells of the data, its augmentation and its scale is as for ``open_loader``. Raises a ThroughputError
-    where nothing can be started; a loader that cannot run here, or fails, is a row that says why.
+    measure together (``throughput.ranks.company.in_company``); each gets the results of all. What tells of
+    the data, its augmentation, its scale and its bad samples is as for ``open_loader``. Raises a
+    ThroughputError where nothing can be started; a loader that cannot run here, or fails, is a row that says
+    why.
     """
+    from throughput.ranks.measuring import begin
+
     names = chosen_loaders(loaders)
     _require_options(names, options or {})
     budget = Budget(seconds=seconds, steps=steps, repeats=repeats)
@@ -198,6 +214,7 @@ def bench(
         source = choose_source(
             data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
         )
+    source = with_limit(source, progress, company)
     work = choose_work(
         source,
         batch_size=batch_size,
@@ -212,6 +229,8 @@ def bench(
         channels=channels,
         mean=mean,
         std=std,
+        on_error=on_error,
+        max_errors=max_errors,
     )
     if not source.classes:
         raise OptionError(
@@ -238,12 +257,7 @@ def bench(
         work=describe_work(plans[0]),
         rows=(),
     )
-    measure_block: Measure = measure
-    if company.size > 1:
-        from throughput.ranks.measuring import begin, measuring_in
-
-        blank = begin(company, blank, cache=cache, check_prediction=check_prediction)
-        measure_block = measuring_in(company)
+    blank, measure_block = begin(company, blank, cache=cache, check_prediction=check_prediction)
     possible = possible_here(work, [factory for name in loader_names() if (factory := _loaded(name))])
     with Nursery() if nursery is None else nullcontext(nursery) as running:
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from throughput.contracts import Augmentation, Work
+from throughput.resuming import NOTHING, Delivered
 
 _TRIES = 10
 """Attempts at a crop that fits, as in torchvision's RandomResizedCrop."""
@@ -41,20 +42,22 @@ class CentreCrop(NamedTuple):
     left: int
 
 
-def epoch_ids(work: Work, epoch: int) -> NDArray[np.int64]:
+def epoch_ids(work: Work, epoch: int, delivered: Delivered = NOTHING) -> NDArray[np.int64]:
     """This rank's ids of an epoch in order, (M,) int64: shuffled for ``train``, ascending for ``val``.
 
-    Ranks take every world_size-th id of one common order: they are disjoint and cover the split.
+    Ranks take every world_size-th id of one common order: they are disjoint and cover the split. What was
+    delivered of this epoch is left out.
     """
     ids = work.source.ids(work.split)
     if work.split == "train":
         ids = np.random.default_rng([work.seed, epoch]).permutation(ids)
-    return ids[work.rank :: work.world_size]
+    ids = delivered.left_to_all(epoch, ids)[work.rank :: work.world_size]
+    return delivered.left_to_rank(epoch, ids)
 
 
-def epoch_batches(work: Work, epoch: int) -> list[NDArray[np.int64]]:
+def epoch_batches(work: Work, epoch: int, delivered: Delivered = NOTHING) -> list[NDArray[np.int64]]:
     """``epoch_ids`` cut into batches; the last one may be smaller."""
-    ids = epoch_ids(work, epoch)
+    ids = epoch_ids(work, epoch, delivered)
     return [ids[start : start + work.batch_size] for start in range(0, len(ids), work.batch_size)]
 
 

@@ -11,6 +11,7 @@ from throughput.contracts import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Augmentation,
+    OnError,
     Progress,
     Source,
     Work,
@@ -75,6 +76,8 @@ def choose_work(
     channels: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    on_error: OnError = "raise",
+    max_errors: int = 100,
 ) -> Work:
     """The train work over ``source``; None and ``auto`` take what suits this machine.
 
@@ -103,6 +106,8 @@ def choose_work(
         seed=seed,
         rank=rank,
         world_size=world_size,
+        on_error=on_error,
+        max_errors=max_errors,
     )
     samples = len(source.ids("train")) // world_size
     if work.batch_size > samples:

@@ -12,6 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from throughput.augmentation import CROPS as CROPS  # noqa: PLC0414 - a seam, found here with the others
+from throughput.augmentation import Augmentation as Augmentation  # noqa: PLC0414 - a seam, found here with the others
+from throughput.augmentation import Crop as Crop  # noqa: PLC0414 - a seam, found here with the others
 from throughput.errors import OptionError, SourceError
 
 if TYPE_CHECKING:
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "val"]
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
-Crop = Literal["resized", "random", "centre", "none"]
-CROPS: tuple[Crop, ...] = ("resized", "random", "centre", "none")
+OnError = Literal["raise", "skip", "substitute"]
+ON_ERROR: tuple[OnError, ...] = ("raise", "skip", "substitute")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Channel means of ImageNet in 0..1, as torchvision's reference weights use them."""
@@ -37,6 +40,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 IMAGE_SIZE = 224
 """Side of the crops in pixels, where neither the user nor the model says otherwise."""
+
+FILLER_ID = -1
+"""The id of an image that is there to fill a batch, and does not count."""
 
 UNKNOWN_ID = -2
 """The id of each sample of a pipeline that does not tell ids: it all counts, and there is no ledger."""
@@ -54,6 +60,14 @@ class Batch(NamedTuple):
     images: Tensor
     labels: Tensor
     ids: Tensor
+
+
+class Fault(NamedTuple):
+    """A sample that cannot be read or decoded. sample: its file, or its shard, key and byte offset."""
+
+    id: int
+    sample: str
+    cause: str
 
 
 class Progress(Protocol):
@@ -120,6 +134,13 @@ class Source(ABC):
         """``kept`` of each of some samples. The first call may read what was kept about all."""
         return [self.kept(sample_id) for sample_id in ids.tolist()]
 
+    def ahead_bytes(self) -> int:
+        """Encoded bytes of the samples that it wants to be told of ahead, by ``expect``; 0: none."""
+        return 0
+
+    def expect(self, ids: NDArray[np.int64]) -> None:  # noqa: B027 - most sources are near
+        """Hear of samples that will be read soon, in this order; returns at once."""
+
     @abstractmethod
     def describe(self, sample_id: int) -> str:
         """Where a sample lies, for messages: its file, or its shard, name and byte offset."""
@@ -131,49 +152,6 @@ class Source(ABC):
     @abstractmethod
     def files(self) -> tuple[Path, ...]:
         """The files that hold the encoded images, each once."""
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """The canonical train transform: a crop, resized to the work's size, a horizontal flip, and more.
-
-    area: share of the image's area that a ``resized`` crop may keep (uniform).
-    aspect: width / height of a ``resized`` crop (uniform in its logarithm).
-    flip: probability of a mirror image.
-    crop: ``resized`` is torchvision's RandomResizedCrop; ``random`` a square of 7/8 of the shorter side at a
-    random place, ``centre`` the same square in the middle; ``none`` the whole image, for val as well.
-    rotation_degrees: the finished crop is turned by up to so many degrees either way (uniform), bilinear,
-    black where nothing was.
-    noise: standard deviation of the Gaussian noise that is added, each value its own, where black is 0 and
-    white 1; the sums are not cut off there.
-    """
-
-    area: tuple[float, float] = (0.08, 1.0)
-    aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    flip: float = 0.5
-    crop: Crop = "resized"
-    rotation_degrees: float = 0.0
-    noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.crop not in CROPS:
-            raise OptionError(f"crop (--crop) must be one of {', '.join(CROPS)}, got {self.crop!r}")
-        _require_range("area", self.area, most=1.0)
-        _require_range("aspect", self.aspect, most=math.inf)
-        for name, value, most in (
-            ("flip (--flip)", self.flip, 1),
-            ("rotation_degrees (--rotate)", self.rotation_degrees, 180),
-            ("noise (--noise)", self.noise, 1),
-        ):
-            if not 0 <= value <= most:
-                raise OptionError(f"{name} must lie in 0..{most}, got {value!r}")
-
-
-def _require_range(name: str, bounds: tuple[float, float], most: float) -> None:
-    """Raise OptionError unless ``bounds`` are two finite numbers above 0, in order, ``most`` at most."""
-    if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] <= most or math.isinf(bounds[1]):
-        upper = f" and {most:g} at most" if math.isfinite(most) else ""
-        raise OptionError(f"{name} must be two numbers, the smaller first, above 0{upper}, got {bounds!r}")
 
 
 def require_count(name: str, value: object) -> None:
@@ -192,6 +170,10 @@ class Work:
     ``none``. EXIF rotation is not applied. Every sample comes once an epoch; ``train`` in a seeded order that
     differs between epochs, ``val`` in the same order every epoch. The last batch of an epoch may be smaller.
     mean and std are in 0..1 units, one for each channel.
+    on_error: what becomes of a sample that cannot be read or decoded. ``raise`` ends the epoch with an error
+    that names it; ``skip`` leaves it out of its batch, which comes smaller; ``substitute`` puts another image
+    in its place, with the id of filler. Either way it is told (``Loader.take_faults``), and more than
+    ``max_errors`` of them in an epoch end it.
     """
 
     source: Source
@@ -208,7 +190,8 @@ class Work:
     seed: int = 0
     rank: int = 0
     world_size: int = 1
-    on_error: Literal["raise"] = "raise"
+    on_error: OnError = "raise"
+    max_errors: int = 100
 
     def __post_init__(self) -> None:
         if self.split not in ("train", "val"):
@@ -219,6 +202,12 @@ class Work:
             require_count(name, value)
         if self.channels not in (1, 3):
             raise OptionError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r}")
+        if self.on_error not in ON_ERROR:
+            raise OptionError(f"on_error (--on-error) must be {' or '.join(ON_ERROR)}, got {self.on_error!r}")
+        if not isinstance(self.max_errors, int) or self.max_errors < 0:
+            raise OptionError(
+                f"max_errors (--max-errors) must be a whole number of 0 or more, got {self.max_errors!r}"
+            )
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise OptionError(
                 f"seed (--seed) must be a whole number of 0 or more, below 2**63, got {self.seed!r}"
@@ -251,7 +240,28 @@ class Loader(ABC):
 
     @abstractmethod
     def epoch(self, index: int) -> Iterator[Batch]:
-        """Yield every sample of epoch ``index`` once. A corrupt sample raises SampleError by name."""
+        """Yield every sample of epoch ``index`` once; one that is bad, as ``Work.on_error`` says.
+
+        Raises SampleError, which names it, or TooManyErrorsError.
+        """
+
+    def take_faults(self) -> list[Fault]:
+        """The bad samples of the batches that were yielded since this was last asked."""
+        return []
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A loader that tells what it has delivered, and goes on from there. Asked for by ``isinstance``."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values: what was handed over of the epoch under way, which they call ``epoch``."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The next time that epoch is begun only the rest of it comes; every other epoch is whole.
+
+        With any number of workers. Raises StateError where it belongs to other work.
+        """
 
 
 @dataclass(frozen=True)

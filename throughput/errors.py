@@ -31,6 +31,10 @@ class SampleError(SourceError):
         return (SampleError, (self.sample, self.cause))
 
 
+class TooManyErrorsError(SourceError):
+    """More samples of an epoch are bad than may be."""
+
+
 class OptionError(ThroughputError):
     """An option has a value that cannot work."""
 
@@ -47,6 +51,10 @@ class NothingMeasuredError(ThroughputError):
     """Every row was skipped or failed."""
 
     exit_code = 3
+
+
+class StateError(ThroughputError):
+    """What a loader is to go on from is damaged, or belongs to other work."""
 
 
 class LoaderError(ThroughputError):

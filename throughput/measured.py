@@ -47,6 +47,30 @@ class Pass:
 
 
 @dataclass(frozen=True)
+class RemoteReading:
+    """What was read from servers while a row was measured, and what the network gives at best.
+
+    bytes_read: in answers that came whole. requests: all, failed ones among them. retries: requests that were
+    made again. cache_hits: blocks that lay in the cache when a loader told of them. seconds: in which a
+    request was under way. limit_megabytes_per_second: what a plain parallel download reached before; None
+    where that could not be measured. limit_given: the user told it instead.
+    """
+
+    bytes_read: int
+    requests: int
+    retries: int
+    cache_hits: int
+    seconds: float
+    limit_megabytes_per_second: float | None = None
+    limit_given: bool = False
+
+    @property
+    def megabytes_per_second(self) -> float | None:
+        """While a request was under way; None where there was none."""
+        return self.bytes_read / 1e6 / self.seconds if self.seconds > 0 else None
+
+
+@dataclass(frozen=True)
 class Phase:
     """The passes of one phase: the loader alone, the model alone, or both together."""
 
@@ -110,12 +134,22 @@ class RankShare:
 
 
 @dataclass(frozen=True)
+class BadSample:
+    """A sample that could not be read or decoded. sample: where it lies. times: in so many epochs."""
+
+    sample: str
+    cause: str
+    times: int
+
+
+@dataclass(frozen=True)
 class EpochCount:
     """What one epoch delivered. ``complete`` is False where the time budget ended it early.
 
     expected: distinct ids that the epoch holds. unique: of these, how many came. missing: how many
     did not (None in an epoch that was cut short). duplicate: ids that came again. padded: filler that the
-    loader declared (id -1). unexpected: ids that do not belong to the split or to this rank's source.
+    loader declared (id -1). corrupt: samples that the loader named as bad, which are not missing then.
+    unexpected: ids that do not belong to the split or to this rank's source.
     Of a pipeline with ids of its own, only duplicates can be told: expected is what came, missing None.
     """
 
@@ -131,18 +165,21 @@ class EpochCount:
 
     @property
     def exact(self) -> bool:
-        return not (self.missing or self.duplicate or self.unexpected or self.corrupt)
+        """True where each sample came once, or was named as bad."""
+        return not (self.missing or self.duplicate or self.unexpected)
 
 
 @dataclass(frozen=True)
 class LedgerCount:
     """Every epoch's count. Its summary is the worst epoch, a complete one where there is a choice.
 
-    mislabelled: samples of all epochs that came with another label than their own.
+    mislabelled: samples of all epochs that came with another label than their own. bad_samples: those that
+    the loader named as bad, each once.
     """
 
     epochs: tuple[EpochCount, ...]
     mislabelled: int = 0
+    bad_samples: tuple[BadSample, ...] = ()
 
     @property
     def worst(self) -> EpochCount:

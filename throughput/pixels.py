@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from throughput.bad_samples import BadSamples, given
 from throughput.canonical import Boxes, centre_crop, draw_boxes
-from throughput.contracts import Work
+from throughput.contracts import Fault, Work
 from throughput.errors import SampleError
 
 _MOST_RESIZED_PIXELS = 64_000_000
@@ -27,24 +29,46 @@ def render_batch(
     work: Work,
     epoch: int,
     ids: NDArray[np.int64],
-    encoded: Sequence[bytes],
+    encoded: Iterable[bytes],
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Decode and transform a batch: (N, S, S, C) uint8, written to ``out`` where given.
 
     Raises SampleError, which names the sample, where one cannot be decoded.
     """
+    return render_sound(replace(work, on_error="raise"), epoch, ids, encoded, out)[0]
+
+
+def render_sound(
+    work: Work,
+    epoch: int,
+    ids: NDArray[np.int64],
+    encoded: Iterable[bytes | SampleError],
+    out: NDArray[np.uint8] | None = None,
+) -> tuple[NDArray[np.uint8], list[Fault]]:
+    """The same, and its bad samples, whose images are undefined.
+
+    encoded: for each sample its bytes, or why they cannot be read (``read_sample``). Raises SampleError for
+    the first bad one where ``work.on_error`` says so.
+    """
     size = work.image_size
     if out is None:
         out = np.empty((len(ids), size, size, work.channels), np.uint8)
-    images = [open_image(work, int(sample), data) for sample, data in zip(ids, encoded, strict=True)]
-    boxes = boxes_of(work, epoch, ids, images)
-    images.reverse()
-    for place, sample in enumerate(ids):
+    bad = BadSamples(work)
+    opened: list[tuple[int, Image.Image]] = []
+    for place, (sample, data) in enumerate(zip(ids.tolist(), encoded, strict=True)):
+        with bad.noted(sample):
+            opened.append((place, open_image(work, sample, given(data))))
+    boxes = boxes_of(work, epoch, ids[[place for place, _ in opened]], [image for _, image in opened])
+    opened.reverse()
+    for number in range(len(opened)):
         # Popping frees each decoded image before the next one is decoded: a whole batch of them is large.
-        image = decode_image(work, int(sample), images.pop())
-        out[place] = transform_image(work, image, boxes, place)
-    return out
+        place, image = opened.pop()
+        with bad.noted(int(ids[place])):
+            image = decode_image(work, int(ids[place]), image)
+            out[place] = transform_image(work, image, boxes, number)
+        del image
+    return out, bad.faults
 
 
 def open_image(work: Work, sample_id: int, data: bytes) -> Image.Image:

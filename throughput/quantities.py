@@ -8,6 +8,7 @@ import re
 from throughput.errors import OptionError
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_BYTES = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt])?(i)?b?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h)?", re.IGNORECASE)
 
 
@@ -22,6 +23,22 @@ def parse_share(name: str, text: str) -> float:
             f"{name} must be a share such as 5% or 0.05, from 0 to less than 100 %, got {text!r}"
         )
     return share
+
+
+def parse_bytes(name: str, text: str) -> int:
+    """``20GB``, ``512 MB`` or ``64MiB`` as bytes; a number alone is bytes. Raises OptionError."""
+    found = _BYTES.fullmatch(text.strip())
+    if not found or float(found[1]) <= 0:
+        raise OptionError(f"{name} must be an amount such as 20GB, 512MB or 64MiB, got {text!r}")
+    base = 1024 if found[3] else 1000
+    return int(float(found[1]) * base ** "_kmgt".index((found[2] or "_").lower()))
+
+
+def parse_rate(name: str, text: str) -> float:
+    """Bytes a second, from a text such as ``20MB/s``. Raises OptionError."""
+    if not text.strip().endswith("/s"):
+        raise OptionError(f"{name} must be a rate such as 20MB/s or 1.2GB/s, got {text!r}")
+    return float(parse_bytes(name, text.strip().removesuffix("/s")))
 
 
 def parse_duration(name: str, duration: str | float) -> float:

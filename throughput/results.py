@@ -25,12 +25,23 @@ from throughput.judgement import (
     Suggestion,
     Verdict,
 )
-from throughput.measured import EpochCount, LedgerCount, Pass, Phase, PhaseName, RankShare, Rate
+from throughput.measured import (
+    BadSample,
+    EpochCount,
+    LedgerCount,
+    Pass,
+    Phase,
+    PhaseName,
+    RankShare,
+    Rate,
+    RemoteReading,
+)
 from throughput.timeline import Timeline, Usage, Window
 from throughput.trained import EpochRecord, Evaluation, TrainingRun
 
 __all__ = [
     "SCHEMA",
+    "BadSample",
     "Bottleneck",
     "CacheEvidence",
     "Certificate",
@@ -49,6 +60,7 @@ __all__ = [
     "Projection",
     "RankShare",
     "Rate",
+    "RemoteReading",
     "Results",
     "Row",
     "Runtime",
@@ -129,6 +141,8 @@ class Row:
     model_cpu_utilisation: float | None = None
     """The same while the model ran alone."""
     cache: CacheEvidence | None = None
+    remote: RemoteReading | None = None
+    """None where the images lie on this machine."""
     training: TrainingRun | None = None
     """What ``throughput train`` did; the passes of ``train`` are its epochs then. None in a bench."""
     evaluation: Evaluation | None = None
@@ -151,6 +165,12 @@ class Row:
             and (self.certificate is None or self.certificate.comparable is not False)
             and (self.ledger is None or self.ledger.exact)
         )
+
+    @property
+    def bad_samples(self) -> tuple[BadSample, ...]:
+        """Samples that could not be read or decoded, and were left out or replaced."""
+        ledgers = (self.ledger, self.held_out_ledger)
+        return tuple(one for ledger in ledgers if ledger is not None for one in ledger.bad_samples)
 
     @property
     def share_of_ceiling(self) -> float | None:
@@ -217,12 +237,14 @@ def _row(row: Row) -> dict[str, Any]:
         "energy_joules": row.energy_joules,
         "ledger": _ledger(row.ledger),
         "held_out_ledger": _ledger(row.held_out_ledger),
+        "faults": [asdict(one) for one in row.bad_samples],
         "certificate": None if row.certificate is None else asdict(row.certificate),
         "verdict": None if row.verdict is None else asdict(row.verdict),
         "stages": row.stages,
         "load_cpu_utilisation": row.load_cpu_utilisation,
         "model_cpu_utilisation": row.model_cpu_utilisation,
         "cache": None if row.cache is None else _cache(row.cache),
+        "remote": None if row.remote is None else _remote(row.remote),
         "training": None if row.training is None else row.training.to_json(),
         "evaluation": None if row.evaluation is None else row.evaluation.to_json(),
         "provider": None if row.runtime is None else row.runtime.provider,
@@ -240,6 +262,10 @@ def _cache(cache: CacheEvidence) -> dict[str, Any]:
         "fetch_stall_fraction": cache.fetch_stall_fraction,
         "preparation_stall_fraction": cache.preparation_stall_fraction,
     }
+
+
+def _remote(remote: RemoteReading) -> dict[str, Any]:
+    return asdict(remote) | {"megabytes_per_second": remote.megabytes_per_second}
 
 
 def _phase(phase: Phase | None) -> dict[str, Any] | None:
@@ -281,5 +307,6 @@ def _ledger(ledger: LedgerCount | None) -> dict[str, Any] | None:
         "complete": worst.complete,
         "mislabelled": ledger.mislabelled,
         "exact": ledger.exact,
+        "bad_samples": [asdict(one) for one in ledger.bad_samples],
         "epochs": [vars(epoch) for epoch in ledger.epochs],
     }

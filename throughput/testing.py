@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -24,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from throughput.contracts import Batch, Loader, LoaderFactory, Source, Split, Work
-from throughput.errors import ThroughputError
+from throughput.contracts import Batch, Loader, LoaderFactory, Resumable, Source, Split, Work
+from throughput.errors import StateError, ThroughputError
 from throughput.fake import (
     FakeLoaderFactory,
     FakeOptions,
@@ -36,6 +37,7 @@ from throughput.fake import (
 )
 from throughput.measure.feed import Feed
 from throughput.pixels import render_batch
+from throughput.resuming import merged
 from throughput.sources import open_source
 from throughput.sources.pack import pack
 
@@ -130,6 +132,23 @@ class LoaderContract:
         prepared = self.factory.prepare(work, options)
         with self.factory.open(prepared.work, options) as loader:
             yield loader
+
+    @contextmanager
+    def resumable(self, work: Work) -> Iterator[Any]:
+        """``opened``, where the loader tells what it has delivered; else the test is skipped."""
+        with self.opened(work) as loader:
+            if not isinstance(loader, Resumable):
+                pytest.skip("this loader does not tell what it has delivered")
+            yield loader
+
+    def images_of(self, batches: Iterator[Batch]) -> dict[int, torch.Tensor]:
+        """Images by id, in the order in which they came; each comes once."""
+        came: dict[int, torch.Tensor] = {}
+        for batch in batches:
+            for sample, image in zip(batch.ids.tolist(), batch.images.clone(), strict=True):
+                assert sample not in came
+                came[sample] = image
+        return came
 
     def ids_of(self, loader: Loader, epoch: int) -> list[int]:
         """Ids of an epoch in the order in which they came."""
@@ -238,6 +257,68 @@ class LoaderContract:
                 next(older, None)
             came += [sample for batch in newer for sample in batch.ids.tolist()]
             assert sorted(came) == source.ids("train").tolist()
+
+    @pytest.mark.parametrize(("split", "batch_size"), [("train", 4), ("val", 1)])
+    def test_a_state_brings_exactly_the_rest(self, source: Source, split: Split, batch_size: int) -> None:
+        work = self.work(source, split, batch_size=batch_size)
+        with self.resumable(work) as loader:
+            batches = loader.epoch(1)
+            first = [sample for _ in range(2) for sample in next(batches).ids.tolist()]
+            state = json.loads(json.dumps(loader.state_dict()))
+            rest = self.images_of(batches)
+            following = self.ids_of(loader, 2)
+        with self.resumable(replace(work, workers=3)) as loader:
+            loader.load_state_dict(state)
+            assert state["epoch"] == 1
+            came = self.images_of(loader.epoch(1))
+            end = loader.state_dict()
+            after = self.ids_of(loader, 2)
+            assert self.ids_of(loader, 1) != list(came), "the second time, the epoch is whole"
+        assert sorted([*first, *came]) == source.ids(split).tolist()
+        assert sorted(came) == sorted(rest)
+        assert sorted(after) == source.ids(split).tolist()
+        if self.device == "cpu":  # a GPU may decode some images of a batch in another way than the others
+            assert all(torch.equal(image, rest[sample]) for sample, image in came.items()), "other crops"
+        if not self.order_depends_on_workers:
+            assert (list(came), after) == (list(rest), following)
+        with self.resumable(work) as loader:
+            loader.load_state_dict(end)
+            assert self.ids_of(loader, 1) == [], "all of it was delivered"
+            assert sorted(self.ids_of(loader, 2)) == source.ids(split).tolist()
+
+    def test_states_of_all_ranks_go_on_in_another_number_of_ranks(self, source: Source) -> None:
+        came, states = [], []
+        for rank in range(3):
+            with self.resumable(
+                self.work(source, workers=1, batch_size=2, rank=rank, world_size=3)
+            ) as loader:
+                came += next(loader.epoch(1)).ids.tolist()
+                states.append(loader.state_dict())
+        with pytest.raises(StateError, match="states of all ranks"):
+            merged(states[:2])
+        for rank in range(2):
+            with self.resumable(self.work(source, workers=1, rank=rank, world_size=2)) as loader:
+                with pytest.raises(StateError, match="rank 2 of 3"):
+                    loader.load_state_dict(states[2])
+                loader.load_state_dict(merged(states))
+                came += self.ids_of(loader, 1)
+        assert sorted(came) == source.ids("train").tolist()
+
+    def test_a_state_of_other_work_is_refused(self, source: Source) -> None:
+        with self.resumable(self.work(source, seed=1)) as loader:
+            next(loader.epoch(0))
+            state = loader.state_dict()
+        for changes in ({"split": "val", "seed": 1, "batch_size": 1}, {"seed": 0}):
+            with (
+                self.resumable(replace(self.work(source), **changes)) as loader,
+                pytest.raises(StateError, match="was taken with another"),
+            ):
+                loader.load_state_dict(state)
+        with self.resumable(self.work(source, seed=1)) as loader:
+            for damage in ({"data": "another"}, {"epoch": -1}, {"by_rank": "AA=="}, {"by_rank": "%"}):
+                with pytest.raises(StateError):
+                    loader.load_state_dict(state | damage)
+            assert sorted(self.ids_of(loader, 0)) == source.ids("train").tolist()
 
     def test_no_process_is_left(self, source: Source) -> None:
         before = {process.pid for process in psutil.Process().children(recursive=True)}

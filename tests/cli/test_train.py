@@ -242,17 +242,57 @@ def test_an_interrupted_run_says_how_it_goes_on_and_so_it_does(
 
     code, (told,) = run(0)
     assert code == 130
-    assert told == "throughput: interrupted; no epoch was finished: the same command begins anew"
+    assert told == "throughput: interrupted; nothing was kept yet: the same command begins anew"
     code, (begun, first, told) = run(9, "--resume")
     assert code == 130
     assert begun == "throughput: there is no s.pt to go on from yet: training begins"
     assert first.startswith("epoch 1 of 2: ")
     assert told == (
-        "throughput: interrupted; the same command with --resume goes on from the last whole epoch"
+        "throughput: interrupted; the same command with --resume goes on from the last checkpoint"
     )
     code, (second,) = run(99, "--resume")
     assert code == 0
     assert second.startswith("epoch 2 of 2: ")
+
+
+ASKING = """
+import os
+import signal
+
+from stopping import Stopping
+
+
+class Asking(Stopping):
+    def forward(self, images):
+        if self.training and self.batches == int(os.environ["ASKS_AT"]):
+            os.killpg(0, signal.SIGTERM)  # to the workers as well, as a scheduler does
+        return super().forward(images)
+"""
+
+
+def test_a_run_that_a_scheduler_ends_goes_on_at_the_batch(
+    throughput: Run, folder: Path, chosen: tuple[str, ...], surroundings: dict[str, str]
+) -> None:
+    (folder / "stopping.py").write_text(STOPPING)
+    (folder / "asking.py").write_text(ASKING)
+    command = ("train", *chosen, "--model=asking:Asking", "--epochs=1", "--checkpoint=k.pt", "--resume")
+
+    def run(asks_at: int, *more: str) -> subprocess.CompletedProcess[str]:
+        variables = surroundings | {"BATCHES": "99", "ASKS_AT": str(asks_at)}
+        return throughput(*command, *more, cwd=folder, env=variables, start_new_session=True)
+
+    ran = run(2)
+    assert ran.returncode == 130, ran.stderr
+    _, told = ran.stderr.splitlines()
+    assert told == "throughput: interrupted; the same command with --resume goes on behind batch 3 of epoch 1"
+    ran = run(99, "--workers=2", "--json=k.json")
+    assert ran.returncode == 0, ran.stderr
+    noted, *_, epoch = ran.stderr.splitlines()  # between them torch says that these are too many workers here
+    assert noted.startswith("throughput: k.pt was trained with 1 workers, and goes on with 2: ")
+    assert epoch.startswith("epoch 1 of 1: ")
+    ledger = json.loads((folder / "k.json").read_text())["rows"][0]["ledger"]
+    assert ledger["unique"] == ledger["expected"]
+    assert (ledger["missing"], ledger["duplicate"]) == (0, 0)
 
 
 @pytest.mark.usefixtures("trained")
@@ -299,6 +339,8 @@ def test_what_does_not_go_with_a_checkpoint_is_refused(
         (("train", "--lr=1e30", "--optimizer=sgd"), "the loss became"),
         (("train", "--schedule=linear"), "--schedule must be one of"),
         (("train", "--checkpoint=no/such/file.pt"), "there is no folder"),
+        (("train", "--checkpoint-every=5m"), "--checkpoint-every belongs to --checkpoint"),
+        (("train", "--checkpoint=n.pt", "--checkpoint-every=often"), "must be a length of time such as 60s"),
         (("train", "--weights=labels.npy"), "labels.npy"),
         (("predict", "zero.png", "--checkpoint=labels.npy"), "labels.npy"),
     ],

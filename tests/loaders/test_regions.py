@@ -15,7 +15,6 @@ from region_pictures import Pixels, by_pillow, every_id, picture, rendered, work
 
 from throughput.contracts import Augmentation, Source, Split, Work
 from throughput.errors import SampleError
-from throughput.jpeg.splice import DAMAGES
 from throughput.loaders.ahead import sized
 from throughput.loaders.region_dali import cut_batch
 from throughput.loaders.regions import Renderer, Ways
@@ -210,20 +209,15 @@ def test_any_flipped_bit_is_found_and_named(folder: Source, own: ShardSource, na
     sample = id_of(folder, name)
     work, ids = work_over(own), np.array([sample])
     rng = np.random.default_rng(2)
-    sound = rendered(work, Ways(verify=True), ids)
+    sound = rendered(work, Ways(), ids)
     for place in rng.integers(0, own.sizes[sample], 50).tolist():
         byte = own.read(sample)[place]
         old = overwrite(own, sample, place, bytes((int(byte) ^ 1 << int(rng.integers(8)),)))
         with pytest.raises(SampleError, match=r"not those that were packed \(CRC-32\)") as caught:
-            rendered(work, Ways(verify=True), ids)
+            rendered(work, Ways(), ids)
         assert caught.value.sample == own.describe(sample)
         overwrite(own, sample, place, old)
-    assert np.array_equal(rendered(work, Ways(verify=True), ids), sound)
-
-
-def test_where_no_checksum_was_kept_there_is_nothing_to_verify_by(folder: Source) -> None:
-    with pytest.raises(SampleError, match="no checksum was kept"):
-        rendered(work_over(folder), Ways(verify=True))
+    assert np.array_equal(rendered(work, Ways(), ids), sound)
 
 
 def test_a_damaged_marker_is_named(folder: Source, own: ShardSource) -> None:
@@ -233,10 +227,9 @@ def test_a_damaged_marker_is_named(folder: Source, own: ShardSource) -> None:
     for place in range(data.rindex(b"\xff\xda") + 14, len(data) - 1):
         if data[place] == 0xFF and 0xD0 <= data[place + 1] <= 0xD7:
             overwrite(own, sample, place, b"\x00\x00")
-    with pytest.raises(SampleError) as caught:
+    with pytest.raises(SampleError, match="not those that were packed") as caught:
         rendered(work, Ways(), np.array([sample]), epoch)
     assert caught.value.sample == own.describe(sample)
-    assert any(text in str(caught.value) for text in DAMAGES.values())
 
 
 def zero_some(source: ShardSource, sample: int) -> None:
@@ -254,7 +247,7 @@ def test_damage_between_markers_is_named_though_a_decoder_could_go_on(
     sample, work = id_of(folder, "3-420.jpg"), work_over(own)
     epoch = next(epoch for epoch in range(20) if own.describe(sample) in cuts(work, epoch))
     zero_some(own, sample)
-    with pytest.raises(SampleError, match="the image is damaged") as caught:
+    with pytest.raises(SampleError, match="not those that were packed") as caught:
         rendered(work, Ways(), np.array([sample]), epoch)
     assert caught.value.sample == own.describe(sample)
 
@@ -268,7 +261,7 @@ def test_damage_is_named_where_an_image_is_decoded_whole(
         sample = id_of(folder, name)
         assert rendered(whole, ways, np.array([sample])).any()
         zero_some(own, sample)
-        with pytest.raises(SampleError, match="the image is damaged") as caught:
+        with pytest.raises(SampleError, match="not those that were packed") as caught:
             rendered(whole, ways, np.array([sample]))
         assert caught.value.sample == own.describe(sample)
 

@@ -92,7 +92,7 @@ def test_some_shards_of_a_packing_are_read_as_they_are(tmp_path: Path, packed: S
     prepared = ROI.prepare(work_over(some), RoiOptions())
     assert prepared.work.source is some
     assert (prepared.folder, prepared.warning) == (None, None)
-    assert pixels(prepared.work, RoiOptions(verify=True))
+    assert pixels(prepared.work, RoiOptions())
 
 
 def test_a_lost_index_of_any_shard_is_told(tmp_path: Path, packed: ShardSource) -> None:
@@ -182,7 +182,7 @@ def test_the_gpu_path_cuts_the_same_regions(packed: ShardSource) -> None:
         loader.close()
 
 
-def test_a_flipped_bit_anywhere_is_found_on_request(packed: ShardSource) -> None:
+def test_a_flipped_bit_anywhere_is_found(packed: ShardSource) -> None:
     sample = int(packed.ids("train")[0])
     shard = Path(packed.shards[packed.shard_of[sample]])
     whole = shard.read_bytes()
@@ -193,15 +193,10 @@ def test_a_flipped_bit_anywhere_is_found_on_request(packed: ShardSource) -> None
         damaged[place] ^= 1 << int(rng.integers(8))
         shard.write_bytes(damaged)
         with pytest.raises(SampleError, match="not those that were packed") as caught:
-            pixels(work_over(packed), RoiOptions(verify=True))
+            pixels(work_over(packed), RoiOptions())
         assert caught.value.sample == packed.describe(sample)
     shard.write_bytes(whole)
-    assert pixels(work_over(packed), RoiOptions(verify=True))
-
-
-def test_there_is_nothing_to_verify_by_in_a_folder(folder: Source) -> None:
-    with pytest.raises(SampleError, match="no checksum was kept"):
-        pixels(work_over(folder), RoiOptions(verify=True))
+    assert pixels(work_over(packed), RoiOptions())
 
 
 def test_an_index_of_other_shards_is_refused_by_name(packed: ShardSource) -> None:
@@ -218,7 +213,7 @@ def test_an_index_of_other_shards_is_refused_by_name(packed: ShardSource) -> Non
 def test_the_index_is_read_when_the_loader_opens(folder: Source, packed: ShardSource, processes: int) -> None:
     """Once, by the process that the others are forked from."""
     expected = pixels(work_over(folder), RoiOptions())
-    with ROI.open(work_over(packed), RoiOptions(processes=processes, verify=True)) as loader:
+    with ROI.open(work_over(packed), RoiOptions(processes=processes)) as loader:
         for index in Path(packed.location).glob("*.npy"):
             index.unlink()
         found = {
@@ -239,8 +234,6 @@ def test_without_an_index_the_markers_are_looked_for(tmp_path: Path, packed: Sha
     ):
         pass
     assert same(pixels(work_over(bare), RoiOptions()), expected)
-    with pytest.raises(SampleError, match="no checksum was kept"):
-        pixels(work_over(bare), RoiOptions(verify=True))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +245,7 @@ def test_without_an_index_the_markers_are_looked_for(tmp_path: Path, packed: Sha
         ({"processes": -1}, "processes must be 0 or more"),
         ({"start": "spoon"}, "start must be one of .*fork.*, got 'spoon'"),
         ({"decode": "tpu"}, "decode must be cpu or gpu"),
-        ({"decode": "gpu", "verify": True}, "goes with prefetch and prepare alone"),
+        ({"decode": "gpu", "dct_scale": True}, "goes with prefetch and prepare alone"),
     ],
 )
 def test_options_that_cannot_work_are_refused(settings: dict[str, object], words: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 
-from throughput.contracts import UNKNOWN_ID, Batch
-from throughput.errors import LoaderError
+from throughput.contracts import UNKNOWN_ID, Batch, Fault
+from throughput.errors import LoaderError, StateError
 from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
-from throughput.results import EpochCount, LedgerCount
+from throughput.results import BadSample, EpochCount, LedgerCount
 
 EXPECTED = np.array([0, 2, 4, 6, 8, 10])
 
@@ -204,3 +205,53 @@ def test_a_pipeline_that_takes_the_work_and_tells_no_ids_has_no_label_to_be_wron
     untold = torch.full((3,), UNKNOWN_ID)
     assert ledger.add_batch(Batch(torch.zeros(3, 3, 4, 4), torch.tensor([7, 7, 0]), untold)) == 3
     assert not ledger.known
+
+
+def fault(sample: int) -> Fault:
+    return Fault(sample, f"{sample}.jpg", "the file is empty")
+
+
+def test_a_sample_that_is_named_as_bad_is_not_missing() -> None:
+    ledger = Ledger(EXPECTED)
+    for epoch in range(2):
+        ledger.begin(epoch)
+        ledger.add(np.array([0, 2, 4, -1, 8]))
+        ledger.add_faults([fault(6)])
+        ledger.end()
+    count = ledger.count()
+    for one in count.epochs:
+        assert (one.unique, one.corrupt, one.padded, one.missing) == (4, 1, 1, 1)
+    assert count.bad_samples == (BadSample("6.jpg", "the file is empty", times=2),)
+    assert not count.exact
+
+
+def test_naming_a_sample_makes_up_for_no_other() -> None:
+    """Neither one that came all the same, nor one that does not belong, nor the same one twice."""
+    ledger = Ledger(EXPECTED)
+    ledger.begin(0)
+    ledger.add(np.array([0, 2, 4, 6]))
+    ledger.add_faults([fault(6), fault(7), fault(99), fault(8), fault(8)])
+    ledger.end()
+    (one,) = ledger.count().epochs
+    assert (one.unique, one.corrupt, one.missing) == (4, 1, 1)
+
+
+def test_an_epoch_goes_on_where_an_earlier_process_left_it() -> None:
+    first, second = [*EXPECTED[:3].tolist(), int(EXPECTED[0]), -1], EXPECTED[3:-1]
+    fault = Fault(int(EXPECTED[-1]), "a.jpg", "is no image")
+    whole, one, other = (Ledger(EXPECTED) for _ in range(3))
+    for ledger in (whole, one):
+        ledger.begin(3)
+        ledger.add(np.array(first))
+        ledger.add_faults([fault])
+    state = json.loads(json.dumps(one.state()))
+    assert one.count_finished().epochs == ()
+    other.begin(3, state)
+    for ledger in (whole, other):
+        ledger.add(second)
+        ledger.end()
+    assert other.count() == whole.count()
+    (epoch,) = other.count().epochs
+    assert (epoch.missing, epoch.duplicate, epoch.padded, epoch.corrupt) == (0, 1, 1, 1)
+    with pytest.raises(StateError):
+        Ledger(np.arange(1000)).begin(3, state)

@@ -33,7 +33,7 @@ class Bench:
         self.events.append("pull")
         self.seconds += WAIT
         ids = torch.arange(8)
-        return Pulled(Batch(ids, ids, ids), 7, WAIT)
+        return Pulled(Batch(ids, ids, ids), 7, WAIT, len(ids))
 
     def step(self, batch: Batch) -> None:
         assert len(batch.ids) == 8

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from throughput.contracts import Batch
+from throughput.contracts import Batch, Fault, Loader
 from throughput.errors import LoaderError
 from throughput.measure.budget import Budget
 from throughput.measure.ledger import Ledger
@@ -32,7 +32,7 @@ def batch_of(ids: Sequence[int]) -> Batch:
     return Batch(torch.zeros(len(ids)), torch.zeros(len(ids)), torch.tensor(ids, dtype=torch.int64))
 
 
-class Slow:
+class Slow(Loader):
     """Epochs of batches of ids; each takes ``seconds``, and the first of an epoch ``opening`` more."""
 
     samples_per_epoch = 5
@@ -111,7 +111,7 @@ def test_without_a_ledger_every_image_counts() -> None:
 
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_an_epoch_without_batches_is_an_error_and_no_endless_loop(epochs: int) -> None:
-    class Dry:
+    class Dry(Loader):
         def epoch(self, index: int) -> Iterator[Batch]:
             return iter([batch_of([0])] if index < epochs else [])
 
@@ -141,7 +141,7 @@ def test_replay_goes_round_without_waiting() -> None:
     assert all(one.batch is other.batch for one, other in itertools.pairwise(pulled[::2]))
 
 
-class Stocked:
+class Stocked(Loader):
     """One endless epoch: ``stock`` batches lie ready, each further one takes ``seconds``."""
 
     samples_per_epoch = 10**6
@@ -214,3 +214,43 @@ def test_an_epoch_that_came_whole_is_complete_though_nothing_follows(
         stream.pull()
     stream.finish()
     assert [epoch.complete for epoch in ledger.count().epochs] == complete
+
+
+class Skipping(Loader):
+    """Batches of ids, with the bad samples that each of them, and the end of an epoch, tells of."""
+
+    samples_per_epoch = 6
+
+    def __init__(self, *told: tuple[Sequence[int], Sequence[int]]) -> None:
+        self._told = told
+        self._faults: list[Fault] = []
+
+    def epoch(self, index: int) -> Iterator[Batch]:  # noqa: ARG002 - every epoch is the same
+        for ids, bad in self._told:
+            self._faults += [Fault(sample, f"{sample}.jpg", "empty") for sample in bad]
+            if ids:
+                yield batch_of(ids)
+
+    def take_faults(self) -> list[Fault]:
+        taken, self._faults = self._faults, []
+        return taken
+
+
+def test_bad_samples_are_done_with_the_batch_that_tells_of_them() -> None:
+    loader = Skipping(([0, 1], []), ([3, -1], [2]), ([5], [4]))
+    ledger = Ledger(np.arange(6))
+    stream = LoaderStream(loader, ledger, Clock())
+    assert [stream.pull()[1::2] for _ in range(3)] == [(2, 2), (1, 2), (1, 2)]
+    stream.finish()
+    (one,) = ledger.count().epochs
+    assert (one.complete, one.unique, one.corrupt, one.missing) == (True, 4, 2, 0)
+
+
+def test_bad_samples_behind_the_last_batch_are_of_its_epoch() -> None:
+    ledger = Ledger(np.arange(6))
+    stream = LoaderStream(Skipping(([0, 1, 2, 3], []), ([], [4, 5])), ledger, Clock())
+    stream.pull()
+    stream.pull()
+    first, second = ledger.count().epochs
+    assert (first.complete, first.corrupt, first.missing) == (True, 2, 0)
+    assert (second.complete, second.corrupt) == (False, 0)

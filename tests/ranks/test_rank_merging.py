@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from throughput.contracts import Fault
 from throughput.measure.ledger import Ledger
 from throughput.measure.merge import merge
 from throughput.measure.run import Observed
@@ -138,6 +139,7 @@ def test_a_ledger_tells_what_came() -> None:
     ledger = Ledger(np.arange(6), keeps_seen=True)
     ledger.begin(0)
     ledger.add(np.array([4, 1, 4, -1]))
+    ledger.add_faults([Fault(5, "5.jpg", "cut short"), Fault(9, "9.jpg", "not of this split")])
     ledger.end()
-    assert [ids.tolist() for ids in ledger.take_seen()] == [[1, 4]]
+    assert [(seen.came.tolist(), seen.bad.tolist()) for seen in ledger.take_seen()] == [([1, 4], [5])]
     assert ledger.take_seen() == []

@@ -71,12 +71,12 @@ def test_a_packed_copy_has_the_samples_of_its_source(tmp_path, request, made):
 def test_folders_only_where_the_source_has_splits_of_its_own(tmp_path, photos, class_folders):
     pack(photos, tmp_path / "flat", samples_per_shard=20)
     shards = {"shard-000000.tar", "shard-000001.tar"}
-    assert set(files(tmp_path / "flat")) == {"manifest.json", *shards, *indexes(shards)}
+    assert set(files(tmp_path / "flat")) == {"manifest.json", "index.npz", *shards, *indexes(shards)}
     class_folders(tmp_path / "own" / "train", {"a": 1})
     class_folders(tmp_path / "own" / "val", {"a": 1})
     pack(open_source(tmp_path / "own"), tmp_path / "split")
     shards = {"train/shard-000000.tar", "val/shard-000000.tar"}
-    assert set(files(tmp_path / "split")) == {"manifest.json", *shards, *indexes(shards)}
+    assert set(files(tmp_path / "split")) == {"manifest.json", "index.npz", *shards, *indexes(shards)}
 
 
 def test_shards_are_ordinary_and_mixed(tmp_path, photos):
@@ -284,7 +284,7 @@ def test_two_packings_into_a_folder_take_turns(tmp_path, photos):
             os.close(other)
 
     pack(photos, out, progress=let_go)
-    assert told == [f"waiting for another packing into {out}", "packing", "packing"]
+    assert told == [f"waiting for another packing into {out}", "packing", "packing", "scanning shards"]
 
 
 def test_an_image_that_cannot_be_read(tmp_path, photos):

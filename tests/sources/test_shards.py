@@ -256,8 +256,8 @@ def test_split_folders(tmp_path, samples, write_tar):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("s3://bucket/shard.tar", r"s3://bucket/shard\.tar: remote images cannot be read yet; copy them"),
-        ("https://host/{{0..9}}.tar", r"copy them to a local folder"),
+        ("gs://bucket/shard.tar", r"gs://bucket/shard\.tar: images are read from http, https, s3 and from"),
+        ("ftp://host/{{0..9}}.tar", r"copy them to one of these first"),
         ("", r"no images were named"),
         ([], r"no images were named"),
         ("{tmp}/s-{{0..1.tar", r"braces"),

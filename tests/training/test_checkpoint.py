@@ -141,7 +141,7 @@ def test_a_model_that_cannot_be_built_is_told(model: str, words: str) -> None:
         (b"", "damaged"),
         (b"no weights", "no"),
         ({"weights": {}}, "no checkpoint of"),
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
     ],
 )
 def test_a_file_that_is_none_is_refused(content: Any, words: str, tmp_path: Path) -> None:

@@ -221,13 +221,6 @@ def test_other_choices_cannot_go_on(
         train(replace(chosen, epochs=2, resume=True, **changes))
 
 
-def test_another_number_of_workers_cannot_go_on(training: MakeTraining, work: Work, tmp_path: Path) -> None:
-    chosen = training(1, checkpoint=tmp_path / "some.pt")
-    train(chosen)
-    with pytest.raises(CheckpointError, match="trained with workers 1, not 2"):
-        train(replace(chosen, work=replace(work, workers=2), epochs=2, resume=True))
-
-
 def test_more_epochs_can_follow_a_constant_rate_and_not_a_cosine(
     training: MakeTraining, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from throughput.cli.shared_options import (
     compile_option,
     data_options,
     device_option,
+    fault_options,
     json_option,
     model_size_option,
     opt_option,
@@ -94,6 +95,7 @@ FAULT_FOUND = 1
 )
 @data_options
 @augmentation_options
+@fault_options
 @json_option
 def command(
     loader: str,
@@ -128,6 +130,8 @@ def command(
     channels: int | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    on_error: str,
+    max_errors: int,
     json_path: Path | None,
 ) -> int:
     """Measure loaders: alone, the model alone, and both together; then the accuracy on held-out images.
@@ -183,6 +187,8 @@ def command(
                 channels=channels,
                 mean=mean,
                 std=std,
+                on_error=on_error,  # type: ignore[arg-type] # Work checks it
+                max_errors=max_errors,
                 progress=progress,
                 on_results=finished.append,
                 company=company,

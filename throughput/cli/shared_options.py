@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from throughput.errors import OptionError
+from throughput.quantities import parse_bytes, parse_rate
 
 if TYPE_CHECKING:
     from throughput.contracts import Augmentation
@@ -90,12 +92,41 @@ split_fraction_option = click.option(
 )
 
 
+def _set(variable: str, parse: Callable[[str, str], float]) -> Callable[..., None]:
+    """A callback that hands an option on as an environment variable. Raises OptionError."""
+
+    def callback(_: click.Context, option: click.Parameter, text: str | None) -> None:
+        if text is not None:
+            parse(option.opts[0], text)
+            os.environ[variable] = text
+
+    return callback
+
+
+remote_cache_option = click.option(
+    "--remote-cache",
+    expose_value=False,
+    callback=_set("THROUGHPUT_REMOTE_CACHE", parse_bytes),
+    metavar="SIZE",
+    help="What shards on a server may take of the cache folder's disk. [default: 20GB]",
+)
+network_limit_option = click.option(
+    "--network-limit",
+    expose_value=False,
+    callback=_set("THROUGHPUT_NETWORK_LIMIT", parse_rate),
+    metavar="RATE",
+    help="What the network gives at best, such as 20MB/s. [default: measured once, of shards on a server]",
+)
+
+
 def data_options(command: _Command) -> _Command:
     """``--labels``, ``--split-fraction``, ``--label-field`` and ``--allow-pipe``: parameters of those names.
 
-    Hand them on by name to ``choose_source``, or to what takes them from there.
+    Hand them on by name to ``choose_source``, or to what takes them from there. ``--remote-cache`` and
+    ``--network-limit`` are no parameters: all processes of the command find them in the environment.
     """
-    for option in (allow_pipe_option, label_field_option, split_fraction_option, labels_option):
+    own = (allow_pipe_option, label_field_option, split_fraction_option, labels_option)
+    for option in (network_limit_option, remote_cache_option, *own):
         command = option(command)
     return command
 
@@ -110,6 +141,33 @@ def _numbers(_: click.Context, option: click.Parameter, text: str | None) -> tup
         raise OptionError(
             f"{option.opts[0]}: {text!r} is no number, nor numbers with commas between them"
         ) from None
+
+
+_FAULT_OPTIONS = (
+    click.option(
+        "--on-error",
+        default="raise",
+        show_default=True,
+        metavar="raise|skip|substitute",
+        help="What becomes of a sample that cannot be read or decoded: an error names it; or it is left out "
+        "of its batch; or another image takes its place. What is left out or replaced is counted and listed.",
+    ),
+    click.option(
+        "--max-errors",
+        type=int,
+        default=100,
+        show_default=True,
+        metavar="N",
+        help="Bad samples in an epoch after which it ends with an error all the same.",
+    ),
+)
+
+
+def fault_options(command: _Command) -> _Command:
+    """``--on-error`` and ``--max-errors``, to hand on by name to ``choose_work``."""
+    for option in reversed(_FAULT_OPTIONS):
+        command = option(command)
+    return command
 
 
 channels_option = click.option(

@@ -17,6 +17,7 @@ from throughput.cli.shared_options import (
     compile_option,
     data_options,
     device_option,
+    fault_options,
     json_option,
     model_size_option,
     opt_option,
@@ -25,6 +26,7 @@ from throughput.cli.shared_options import (
     workers_option,
 )
 from throughput.cli.training_options import recipe_of, recipe_options
+from throughput.errors import OptionError
 from throughput.ranks.place import is_first
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 @batch_option
 @model_size_option
 @augmentation_options
+@fault_options
 @recipe_options
 @click.option(
     "--patience",
@@ -67,7 +70,12 @@ if TYPE_CHECKING:
     "--checkpoint",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="A file, or a folder for one, that is written after every epoch.",
+    help="A file, or a folder for one, that is written after every epoch and within it.",
+)
+@click.option(
+    "--checkpoint-every",
+    metavar="TIME",
+    help="How much of an epoch may be lost: 90s, 10m, 2h. [default: 10m]",
 )
 @click.option(
     "--resume",
@@ -107,9 +115,12 @@ def command(
     channels: int | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    on_error: str,
+    max_errors: int,
     patience: int | None,
     target_accuracy: float | None,
     checkpoint: Path | None,
+    checkpoint_every: str | None,
     resume: bool,
     weights: Path | None,
     workers: str,
@@ -126,12 +137,15 @@ def command(
     Started by torchrun, each rank trains on its share, gradients are averaged, and rank 0 writes and tells;
     --batch is that of each rank.
 
-    Exit status: 0 done, 2 wrong input or a loss that is no finite number (the checkpoint of the epoch
-    before is kept), 130 interrupted (--resume goes on from the last whole epoch's checkpoint).
+    Exit status: 0 done, 2 wrong input or a loss that is no finite number (the last checkpoint
+    is kept), 130 interrupted (--resume goes on from the batch at which it was, where the batch ends
+    within a second, after SIGTERM within ten; else from the last checkpoint).
     """
     tells = is_first()
     if tells:
         require_writable(json_path)
+    if checkpoint_every is not None and checkpoint is None:
+        raise OptionError("--checkpoint-every belongs to --checkpoint: name the file, or leave it out")
     recipe = recipe_of(optimisation)
     augmentation = chosen_augmentation(crop=crop, flip=flip, rotate=rotate, noise=noise)
 
@@ -139,8 +153,9 @@ def command(
     from throughput.cli.progress import progress_bar
     from throughput.cli.training_progress import training_progress
     from throughput.options import parse_assignments
+    from throughput.quantities import parse_duration
     from throughput.ranks.company import in_company
-    from throughput.training.course import Training
+    from throughput.training.course import CHECKPOINT_SECONDS, Training
     from throughput.training.run import run
 
     try:
@@ -164,6 +179,8 @@ def command(
                 channels=channels,
                 mean=mean,
                 std=std,
+                on_error=on_error,  # type: ignore[arg-type] # Work checks it
+                max_errors=max_errors,
             )
             training = Training(
                 work=work,
@@ -175,6 +192,9 @@ def command(
                 patience=patience,
                 target_accuracy=target_accuracy,
                 checkpoint=checkpoint,
+                checkpoint_seconds=CHECKPOINT_SECONDS
+                if checkpoint_every is None
+                else parse_duration("--checkpoint-every", checkpoint_every),
                 resume=resume,
                 weights=weights,
                 deterministic=deterministic,
@@ -182,23 +202,27 @@ def command(
             )
             with training_progress(epochs, shown=tells) as listener:
                 results = run(training, listener, listener.preparing, company)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if tells:
-            click.echo(f"throughput: interrupted{_way_on(checkpoint)}", err=True)
+            click.echo(f"throughput: interrupted{_way_on(checkpoint, stop)}", err=True)
         return INTERRUPTED
     if tells:
         _tell(results, json_path)
     return 0
 
 
-def _way_on(checkpoint: Path | None) -> str:
+def _way_on(checkpoint: Path | None, stop: KeyboardInterrupt) -> str:
     if checkpoint is None:
         return "; with --checkpoint it could go on"
     from throughput.training.checkpoint import checkpoint_file
+    from throughput.training.keeping import StoppedError
 
+    if isinstance(stop, StoppedError):
+        where = f"batch {stop.batches} of epoch {stop.epoch + 1}"
+        return f"; the same command with --resume goes on behind {where}"
     if not checkpoint_file(checkpoint).exists():
-        return "; no epoch was finished: the same command begins anew"
-    return "; the same command with --resume goes on from the last whole epoch"
+        return "; nothing was kept yet: the same command begins anew"
+    return "; the same command with --resume goes on from the last checkpoint"
 
 
 def _tell(results: Results, json_path: Path | None) -> None:

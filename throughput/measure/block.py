@@ -11,6 +11,7 @@ from itertools import islice
 import torch
 
 from throughput.contracts import Batch, LoaderFactory, Work
+from throughput.dead_workers import is_a_death, why_died
 from throughput.errors import LoaderError, SourceError, ThroughputError, UnknownNameError
 from throughput.measure.budget import Budget
 from throughput.measure.consumer import Consuming
@@ -19,12 +20,13 @@ from throughput.measure.events import Doing, Finished, Measured, Started, Tell
 from throughput.measure.labels import Labels
 from throughput.measure.learning import Learning
 from throughput.measure.ledger import Ledger
+from throughput.measure.network import Network
 from throughput.measure.phases import Step, Tick, run_epoch, run_passes
 from throughput.measure.plan import PHASES, Block
 from throughput.measure.plausible import implausible
 from throughput.measure.stages import time_stages
 from throughput.measure.storage import Storage
-from throughput.measure.stream import LoaderStream, ReplayStream, Stream
+from throughput.measure.stream import HasEpochs, LoaderStream, ReplayStream, Stream
 from throughput.measure.waiting import waiting_on
 from throughput.options import build_options
 from throughput.ranks.company import Company, joined
@@ -59,6 +61,8 @@ def measure_block(block: Block, tell: Tell) -> None:
         tell(Finished(Row(str(plan.loader), "failed", str(error), bad_input)))
     except Exception as error:  # noqa: BLE001 - a backend may fail in any way, and its row must say so
         cause = " ".join(f"{type(error).__name__}: {error}".split())
+        if is_a_death(error):
+            cause = f"a worker process died: {why_died(str(error))}"
         tell(Finished(Row(str(plan.loader), "failed", cause)))
 
 
@@ -79,10 +83,11 @@ def device_uuid(device: str) -> str | None:
     return str(torch.cuda.get_device_properties(torch.device(device)).uuid)
 
 
-def _counted(batches: Iterator[Batch], ledger: Ledger) -> Iterator[Batch]:
-    for batch in batches:
+def _counted(feed: HasEpochs, ledger: Ledger) -> Iterator[Batch]:
+    for batch in feed.epoch(0):
         ledger.add_batch(batch)
         yield batch
+    ledger.add_faults(feed.take_faults())
 
 
 def _as_held_out(work: Work) -> Work:
@@ -126,6 +131,8 @@ class _Measurement:
         plan = self._plan
         with self._company.first_on_each_machine():
             prepared = self._factory.prepare(plan.work, self._options, self._progress)
+        network = Network(prepared.work, self._block.state.with_suffix(f".{self._block.number}.requests"))
+        prepared = replace(prepared, work=network.work)
         # A loader converts for training, and the copy holds both splits.
         work = prepared.work if plan.consumer is None else _as_held_out(prepared.work)
         storage = Storage(work.source, plan.cache, self._progress)
@@ -167,7 +174,13 @@ class _Measurement:
         # Without all phases no verdict asks for them, and they are those of train crops.
         if self._block.last and set(plan.phases) == set(PHASES) and work.split == "train":
             row = self._with_stages(row, work)
-        return replace(row, ledger=self._ledger_count(), cache=storage.evidence())
+        return replace(
+            row,
+            ledger=self._ledger_count(),
+            cache=storage.evidence(),
+            remote=network.reading(),
+            warnings=(*row.warnings, *network.warnings()),
+        )
 
     def _with_stages(self, row: Row, work: Work) -> Row:
         """Where the loader's time goes; a loader that cannot tell has been measured all the same."""
@@ -237,10 +250,13 @@ class _Measurement:
 
     def _whole_batches(self, work: Work) -> tuple[list[Batch], int]:
         """A few ready batches through the loader, which has ended when they are returned, and its epoch."""
+        # A batch that lacks its bad samples, as an epoch's last one that is smaller, would flatter or slight
+        # the model.
+        if work.on_error == "skip":
+            work = replace(work, on_error="substitute")
         with self._factory.open(work, self._options) as loader:
             batches = list(islice(self._consumer.feed(loader, work).epoch(0), REPLAYED_BATCHES))
             samples_per_epoch = loader.samples_per_epoch
-        # An epoch's last batch may be smaller, and would flatter or slight the model.
         whole = [batch for batch in batches if len(batch.ids) == work.batch_size]
         if not whole:
             raise LoaderError(f"the loader's first batch is not one of {work.batch_size} images")
@@ -255,11 +271,14 @@ class _Measurement:
         if self._factory.ceiling:
             return replace(row, accuracy_reason="it repeats a few batches: accuracy means nothing")
         self._tell(Doing("accuracy", 0, None))
-        work = replace(work, batch_size=min(work.batch_size, len(work.source.ids("val"))))
+        on_error = "skip" if work.on_error == "substitute" else work.on_error
+        work = replace(
+            work, batch_size=min(work.batch_size, len(work.source.ids("val"))), on_error=on_error
+        )  # a stand-in would be judged twice
         ledger = Ledger(work.source.ids("val"), Labels(work.source.labels))
         ledger.begin(0)
         with self._factory.open(work, self._options) as loader:
-            row = model.judge(row, _counted(self._consumer.feed(loader, work).epoch(0), ledger))
+            row = model.judge(row, _counted(self._consumer.feed(loader, work), ledger))
         if row.accuracy_reason is not None:
             return row  # the model has nothing to be judged by, and looked at no image
         ledger.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from throughput.results import Certificate, PhaseName, Row
+from throughput.results import PhaseName
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a block measured, or the certificate; nothing follows."""
+    """What came of the task, such as a Row or a Certificate; nothing follows."""
 
-    result: Row | Certificate
+    result: object
 
 
 Event = Started | Doing | Measured | Finished

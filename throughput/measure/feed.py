@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from throughput.contracts import Batch, Loader, Work
+from throughput.contracts import Batch, Fault, Loader, Resumable, Work
 from throughput.errors import LoaderError
 from throughput.measure.augment import augment, is_augmented
 from throughput.memory import ReusedMemory
@@ -27,8 +27,14 @@ class Feed:
 
     def __init__(self, loader: Loader, work: Work) -> None:
         self.samples_per_epoch = loader.samples_per_epoch
+        self.work = work
         self._loader = loader
         self._finish = finisher(work, finished=loader.finished)
+
+    @property
+    def resumable(self) -> Resumable | None:
+        """The loader, where it tells what it has delivered: each batch was handed on as it came."""
+        return self._loader if isinstance(self._loader, Resumable) else None
 
     def epoch(self, index: int) -> Iterator[Batch]:
         """Yield the ready batches of an epoch.
@@ -48,6 +54,10 @@ class Feed:
             came += len(batch.ids)
             self._finish.hand_over(ready)
             yield ready
+
+    def take_faults(self) -> list[Fault]:
+        """The loader's bad samples since this was last asked."""
+        return self._loader.take_faults()
 
 
 class Finisher(Protocol):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from throughput.measure.disturbance import unsteady
-from throughput.ranks.merging import merge_shares
-from throughput.results import CacheEvidence, LedgerCount, Phase, Row, Timeline
+from throughput.ranks.merging import merge_remote, merge_shares
+from throughput.results import BadSample, CacheEvidence, LedgerCount, Phase, Row, Timeline
 
 SUSPECT_EXCESS = 0.05
 """Training may come out above the model's own rate by noise; by more than this is remarked on."""
@@ -43,6 +44,7 @@ def merge(blocks: Sequence[Row]) -> Row:
         ledger=_ledger(blocks),
         timeline=_timeline(blocks),
         ranks=merge_shares([block.ranks for block in blocks]),
+        remote=merge_remote(blocks),
     )
     row = replace(row, cache=_cache(blocks, row.model))
     return replace(row, warnings=(*_told_by_blocks(blocks), *_warnings(row)))
@@ -79,7 +81,18 @@ def _phase(phases: Sequence[Phase | None]) -> Phase | None:
 def _ledger(blocks: Sequence[Row]) -> LedgerCount | None:
     ledgers = [block.ledger for block in blocks if block.ledger is not None]
     epochs = tuple(epoch for ledger in ledgers for epoch in ledger.epochs)
-    return LedgerCount(epochs, sum(ledger.mislabelled for ledger in ledgers)) if epochs else None
+    if not epochs:
+        return None
+    mislabelled = sum(ledger.mislabelled for ledger in ledgers)
+    return LedgerCount(epochs, mislabelled, bad_samples(ledgers))
+
+
+def bad_samples(ledgers: Iterable[LedgerCount]) -> tuple[BadSample, ...]:
+    """Those of all, each once."""
+    times: Counter[tuple[str, str]] = Counter()
+    for one in (one for ledger in ledgers for one in ledger.bad_samples):
+        times[one.sample, one.cause] += one.times
+    return tuple(BadSample(*said, count) for said, count in times.items())
 
 
 def _timeline(blocks: Sequence[Row]) -> Timeline | None:

@@ -94,13 +94,13 @@ def _run_pass(
     end = None
     while True:
         before = clock()
-        batch, fresh, wait_seconds = stream.pull()
+        batch, fresh, wait_seconds, came = stream.pull()
         if is_beyond():
             end = before  # the batch is of another epoch
             break
         begins.append(before - begin)
         waiting.pulled(wait_seconds)
-        samples += len(batch.ids)
+        samples += came
         step(batch)
         waiting.stepped()
         # Held on to, this batch would keep its memory from being used for the next one.

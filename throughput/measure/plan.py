@@ -33,7 +33,7 @@ class Task(Protocol):
     def carry_out(self, tell: Tell) -> None:
         """Do it and tell of it; the last event is Finished, whatever went wrong."""
 
-    def failed(self, reason: str) -> Row | Certificate:
+    def failed(self, reason: str) -> object:
         """What comes of it where its process dies without a word."""
 
 

@@ -18,6 +18,7 @@ from throughput.measure.pagecache import (
 )
 from throughput.measure.plan import CacheMode
 from throughput.results import CacheEvidence, Phase, PhaseName
+from throughput.sources.remote.source import RemoteShardSource
 
 _LEAST_SHARE = 0.8
 """Of what a cold pass delivered, so much must have come from the device, and lie in the page cache then."""
@@ -30,6 +31,11 @@ class Storage:
         self.mode = mode
         self._source = source
         self._progress = progress
+        if mode == "warm" and isinstance(source, RemoteShardSource):
+            raise OptionError(
+                f"--cache warm: the images lie on a server, {source.location}: leave it out (what was read "
+                "once is in the cache of --remote-cache), or choose cold, which empties that"
+            )
         self._files = source.files() if mode != "any" else ()
         self._resident: list[float] = []
         self._bytes_read = 0
@@ -48,6 +54,10 @@ class Storage:
         The pass inside tells how many images it delivered. Raises LoaderError where nothing was read, and
         where the kernel does not count what is read from this file system.
         """
+        if isinstance(self._source, RemoteShardSource):
+            with self._cold_server(self._source) as told:
+                yield told
+            return
         resident = require_cold(self._files, self._progress)
         if not counts_reads(self._files):
             raise OptionError(
@@ -73,6 +83,29 @@ class Storage:
                 f"a cold pass delivered {delivered / 1e6:,.1f} MB of images and read {read / 1e6:,.1f} MB "
                 f"from the device; of {self._source.location}, {found / 1e6:,.1f} MB lie in the page cache "
                 "after it: the loader keeps a copy of its own, or reads something else"
+            )
+        self._bytes_read += read
+        self._bytes_delivered += delivered
+
+    @contextmanager
+    def _cold_server(self, source: RemoteShardSource) -> Iterator[Callable[[int], None]]:
+        """The same for images on a server: cold is an empty cache of blocks."""
+        source.forget()
+        self._resident.append(0.0)
+        before = source.bytes_read()
+        mean_bytes = source.encoded_bytes() / len(source.labels)
+        delivered = 0.0
+
+        def deliver(images: int) -> None:
+            nonlocal delivered
+            delivered = images * mean_bytes
+
+        yield deliver
+        read = source.bytes_read() - before
+        if read < _LEAST_SHARE * min(delivered, source.encoded_bytes()):
+            raise LoaderError(
+                f"a cold pass delivered {delivered / 1e6:,.1f} MB of images and read {read / 1e6:,.1f} MB "
+                f"from the server of {source.location}: the loader keeps a copy of its own"
             )
         self._bytes_read += read
         self._bytes_delivered += delivered

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from typing import NamedTuple, Protocol
 
-from throughput.contracts import Batch
+import numpy as np
+
+from throughput.contracts import FILLER_ID, Batch, Fault
 from throughput.errors import LoaderError
 from throughput.measure.ledger import Ledger
 
@@ -25,6 +27,8 @@ class Pulled(NamedTuple):
     batch: Batch
     images: int
     wait_seconds: float
+    samples: int
+    """Of the epoch that are done with this batch: bad ones that are not in it are counted, too."""
 
 
 class Stream(Protocol):
@@ -39,6 +43,8 @@ class HasEpochs(Protocol):
     samples_per_epoch: int
 
     def epoch(self, index: int) -> Iterator[Batch]: ...
+
+    def take_faults(self) -> list[Fault]: ...
 
 
 class LoaderStream:
@@ -79,9 +85,15 @@ class LoaderStream:
             self._started = True
         else:
             waited = self._clock() - begin
-        self._came += len(batch.ids)
-        images = len(batch.ids) if self._ledger is None else self._ledger.add_batch(batch)
-        return Pulled(batch, images, waited)
+        faults = self._feed.take_faults()
+        samples = len(batch.ids)
+        if faults:
+            samples = int(np.count_nonzero(batch.ids.numpy() != FILLER_ID)) + len(faults)
+        self._came += samples
+        if self._ledger is None:
+            return Pulled(batch, len(batch.ids), waited, samples)
+        self._ledger.add_faults(faults)
+        return Pulled(batch, self._ledger.add_batch(batch), waited, samples)
 
     def settle(self, most_batches: int) -> None:
         """Pull what was made ahead, so that what is measured next is what the loader delivers, not a stock.
@@ -103,6 +115,7 @@ class LoaderStream:
         if self._ledger is None or not self._started or not samples or self._came < samples:
             return
         batch = next(self._batches, None)
+        self._ledger.add_faults(self._feed.take_faults())
         if batch is None:
             self._ledger.end()
         else:
@@ -110,6 +123,8 @@ class LoaderStream:
 
     def _open_epoch(self) -> Batch:
         if self._ledger is not None and self._started:
+            # Those of last batches in which no image was good.
+            self._ledger.add_faults(self._feed.take_faults())
             self._ledger.end()
         self._epoch += 1
         self._came = 0
@@ -131,4 +146,4 @@ class ReplayStream:
     def pull(self) -> Pulled:
         """The next batch, at once."""
         batch = next(self._batches)
-        return Pulled(batch, len(batch.ids), 0.0)
+        return Pulled(batch, len(batch.ids), 0.0, len(batch.ids))

@@ -12,12 +12,23 @@ from throughput.ranks.place import place
 T = TypeVar("T")
 
 
+class Wish(NamedTuple):
+    """What is to come once a step is done. keeps: training is to be kept. stops: it is to end there."""
+
+    keeps: bool = False
+    stops: bool = False
+
+
 class Turn(NamedTuple):
-    """A step that all ranks take together: images of this rank's batch, of all batches, and the ranks."""
+    """A step that all ranks take together: images of this rank's batch, of all batches, and the ranks.
+
+    wish: what any rank wishes.
+    """
 
     own: int
     all: int
     ranks: int
+    wish: Wish = Wish()
 
     @property
     def weight(self) -> float:
@@ -71,9 +82,12 @@ class Company:
         if self.leads_machine:
             self.meet()
 
-    def turn(self, images: int) -> Turn:
-        """Say how many images this rank's next batch has, 0 where it has none any more."""
-        return Turn(images, images, 1)
+    def turn(self, images: int, wish: Wish = Wish()) -> Turn:  # noqa: B008 - it cannot be changed
+        """Say how many images this rank's next batch has, 0 where there is none any more, and its wish."""
+        return Turn(images, images, 1, wish)
+
+    def end_soon(self) -> None:
+        """All ranks end from here on, each in its own time: none of them is missed by another."""
 
     def pace(self, *, in_step: bool) -> Pace:  # noqa: ARG002 - a process by itself is in step with itself
         """How passes begin and end. in_step: after the same number of batches in each rank."""

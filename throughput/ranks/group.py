@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from throughput.ranks.company import Company, Turn
+from throughput.ranks.company import Company, Turn, Wish
 from throughput.ranks.errors import BrokenTieError
 from throughput.ranks.meeting import leads
 from throughput.ranks.pace import InStep, Pace
@@ -28,8 +28,9 @@ _SIGNS_OF_A_BREAK = ("gloo", "NCCL", "Connection closed by peer", "Connection re
 class Group(Company):
     """The ranks' processes that hold tensors, joined."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, end_soon: Callable[[], None]) -> None:
         self.rank, self.size = place.rank, place.world_size
+        self._end_soon = end_soon
         self.leads_machine = leads(place.rank, self.everyone(socket.gethostname()))
 
     def everyone(self, value: T) -> list[T]:
@@ -37,10 +38,14 @@ class Group(Company):
         dist.all_gather_object(found, value)
         return found  # type: ignore[return-value] # each rank has given its own
 
-    def turn(self, images: int) -> Turn:
-        every = torch.tensor([images])
+    def turn(self, images: int, wish: Wish = Wish()) -> Turn:  # noqa: B008 - it cannot be changed
+        every = torch.tensor([images, *wish])
         dist.all_reduce(every)
-        return Turn(images, int(every), self.size)
+        of_all, *wishes = every.tolist()
+        return Turn(images, of_all, self.size, Wish(*map(bool, wishes)))
+
+    def end_soon(self) -> None:
+        self._end_soon()
 
     def pace(self, *, in_step: bool) -> Pace:
         return InStep(self.meet, _ask_any) if in_step else Pace(self.meet)
@@ -58,7 +63,9 @@ def _ask_any(own: bool) -> Callable[[], bool]:
 
 
 @contextmanager
-def process_group(place: Place, name: str, device: str) -> Iterator[Company]:
+def process_group(
+    place: Place, name: str, device: str, end_soon: Callable[[], None] = lambda: None
+) -> Iterator[Company]:
     """Join the group of that name, which all ranks do. Raises BrokenTieError where one goes away within."""
     backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
     try:
@@ -69,7 +76,7 @@ def process_group(place: Place, name: str, device: str) -> Iterator[Company]:
             world_size=place.world_size,
             timeout=_TIMEOUT,
         )
-        yield Group(place)
+        yield Group(place, end_soon)
         dist.destroy_process_group()
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or any(sign in str(error) for sign in _SIGNS_OF_A_BREAK):

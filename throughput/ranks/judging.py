@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from throughput.contracts import Batch, Work
+from throughput.contracts import Batch, Fault, Work
+from throughput.errors import LoaderError
 from throughput.ranks.company import Company
-from throughput.training.predictions import Predictions, predict, require_whole
+from throughput.training.predictions import Predictions, answered, predict, require_whole
 
 
 def judging_share(work: Work, company: Company) -> Work:
@@ -26,12 +27,17 @@ def predict_together(
     answer: Callable[[Tensor], Tensor],
     batches: Iterable[Batch],
     wanted: NDArray[np.int64],
+    take_faults: Callable[[], list[Fault]],
     company: Company,
 ) -> Predictions:
     """As ``predict``, of all ranks' batches; the same in each rank."""
     if company.size == 1 or len(wanted) < company.size:
-        return predict(answer, batches, wanted)
-    shares = company.everyone(predict(answer, batches))
+        return predict(answer, batches, wanted, take_faults)
+    # Of a small share all may be bad: whether too few came is judged by all.
+    told = company.everyone((answered(answer, batches), take_faults()))
+    shares = [one for one, _ in told if one is not None]
+    if not shares:
+        raise LoaderError("the loader yielded no image of this split")
     ids, labels, outputs = (
         torch.cat([getattr(one, name) for one in shares]) for name in ("ids", "labels", "outputs")
     )
@@ -39,4 +45,5 @@ def predict_together(
     first = torch.ones(len(ids), dtype=torch.bool)
     first[1:] = ids[order][1:] != ids[order][:-1]
     kept = order[first]
-    return require_whole(Predictions(ids[kept], labels[kept], outputs[kept]), wanted)
+    bad = [fault.id for _, faults in told for fault in faults]
+    return require_whole(Predictions(ids[kept], labels[kept], outputs[kept]), wanted, bad)

@@ -1,18 +1,18 @@
-"""The ledger of all ranks: what none of them saw is missing, what two of them saw came twice."""
+"""The ledger of all ranks: what none saw, or named as bad, is missing; what two of them saw came twice."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from throughput.measure.ledger import Ledger
+from throughput.measure.ledger import Ledger, Seen
+from throughput.measure.merge import bad_samples
 from throughput.ranks.company import Company
 from throughput.results import EpochCount, LedgerCount
 
-Told = Mapping[int, tuple[EpochCount, NDArray[np.int64]]]
-"""By epoch: a rank's own count, as if it were alone, and the ids that came to it."""
+Told = Mapping[int, tuple[EpochCount, Seen]]
+"""By epoch: a rank's own count, as if it were alone, and the ids of its samples."""
 
 
 class LedgerOfAll:
@@ -26,16 +26,23 @@ class LedgerOfAll:
 
     def count(self) -> LedgerCount:
         """As ``Ledger.count``; all ranks call it at once."""
-        now = self._ledger.count()
+        return self._together(self._ledger.count())
+
+    def count_finished(self) -> LedgerCount:
+        """As ``Ledger.count_finished``; all ranks call it at once."""
+        return self._together(self._ledger.count_finished())
+
+    def _together(self, now: LedgerCount) -> LedgerCount:
         if self._company.size == 1:
             return now
         new = now.epochs[self._own_epochs :]
         self._own_epochs = len(now.epochs)
         seen = self._ledger.take_seen()
         own: Told = {one.epoch: (one, ids) for one, ids in zip(new, seen, strict=True)}
-        told = self._company.everyone((own, now.mislabelled))
+        told = self._company.everyone((own, now))
         self._epochs = (*self._epochs, *_merged([epochs for epochs, _ in told]))
-        return LedgerCount(self._epochs, sum(wrong for _, wrong in told))
+        counts = [count for _, count in told]
+        return LedgerCount(self._epochs, sum(count.mislabelled for count in counts), bad_samples(counts))
 
 
 def _merged(told: Sequence[Told]) -> tuple[EpochCount, ...]:
@@ -43,11 +50,13 @@ def _merged(told: Sequence[Told]) -> tuple[EpochCount, ...]:
     return tuple(_epoch(epoch, [one.get(epoch) for one in told]) for epoch in epochs)
 
 
-def _epoch(epoch: int, ranks: Sequence[tuple[EpochCount, NDArray[np.int64]] | None]) -> EpochCount:
+def _epoch(epoch: int, ranks: Sequence[tuple[EpochCount, Seen] | None]) -> EpochCount:
     """An epoch is complete where it is in every rank."""
     there = [one for one in ranks if one is not None]
     counts = [count for count, _ in there]
-    came = np.concatenate([ids for _, ids in there])
+    came = np.concatenate([seen.came for _, seen in there])
+    bad = np.concatenate([seen.bad for _, seen in there])
+    lost = len(np.setdiff1d(bad, came))
     unique = len(np.unique(came))
     complete = len(there) == len(ranks) and all(count.complete for count in counts)
     # Of a pipeline with ids of its own, what is expected is what came.
@@ -58,9 +67,9 @@ def _epoch(epoch: int, ranks: Sequence[tuple[EpochCount, NDArray[np.int64]] | No
         complete=complete,
         expected=expected,
         unique=unique,
-        missing=expected - unique if complete and known else None,
+        missing=expected - unique - lost if complete and known else None,
         duplicate=sum(count.duplicate for count in counts) + len(came) - unique,
         padded=sum(count.padded for count in counts),
-        corrupt=sum(count.corrupt for count in counts),
+        corrupt=lost,
         unexpected=sum(count.unexpected for count in counts),
     )

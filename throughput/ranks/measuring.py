@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from throughput.contracts import Progress
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Block
+from throughput.measure.rounds import Measure
 from throughput.measure.run import Observed, observe
+from throughput.measure.run import measure as measure_alone
 from throughput.ranks.company import Company, Seat
 from throughput.ranks.errors import BrokenTieError
 from throughput.ranks.meeting import Meeting
@@ -20,19 +22,23 @@ from throughput.ranks.sameness import require_possible, require_same_work
 from throughput.results import Results, Row
 
 
-def begin(company: Company, blank: Results, *, cache: str, check_prediction: bool) -> Results:
-    """``blank``, the results before anything was measured, with what is of all ranks of the machine.
+def begin(company: Company, blank: Results, *, cache: str, check_prediction: bool) -> tuple[Results, Measure]:
+    """``blank``, the results before anything was measured, with what is of all ranks of the machine, and what
+    measures a block in them.
 
     Raises OptionError, in every rank, for what these cannot do together, and where they would do other work.
     """
+    if company.size == 1:
+        return blank, measure_alone
     require_possible(check_prediction=check_prediction, cache=cache)
     require_same_work(company, blank.work)
     host = company.seats[company.rank].host
     cores = sum(seat.share for seat in company.seats if seat.host == host)
-    return replace(blank, environment=blank.environment | {"cores_usable": cores})
+    blank = replace(blank, environment=blank.environment | {"cores_usable": cores})
+    return blank, measuring_in(company)
 
 
-def measuring_in(company: Company) -> Callable[[Nursery, Block, Progress], Row]:
+def measuring_in(company: Company) -> Measure:
     """What measures a block in all ranks of a company, which measure the same blocks in the same order."""
     assert isinstance(company, Meeting), "measuring processes are started by the ranks' own"
     signs = company.signs

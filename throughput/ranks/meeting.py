@@ -52,7 +52,7 @@ class Meeting(Company):
     def group(self, name: str, device: str) -> AbstractContextManager[Company]:
         from throughput.ranks.group import process_group
 
-        return process_group(self._place, name, device)
+        return process_group(self._place, name, device, self.signs.end)
 
 
 class _Talk:

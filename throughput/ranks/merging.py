@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from throughput.results import Pass, Phase, PhaseName, RankShare, Row
+from throughput.results import Pass, Phase, PhaseName, RankShare, RemoteReading, Row
 
 SLOW = 0.1
 """A rank that is slower than the median by more than this share is remarked on."""
@@ -44,7 +44,9 @@ def merge_epoch(told: Sequence[tuple[Pass, float]]) -> tuple[Pass, float]:
     if len(told) == 1:
         return told[0]
     images = [one.images for one, _ in told]
-    loss = sum(loss * count for (_, loss), count in zip(told, images, strict=True)) / max(1, sum(images))
+    # The mean over no images is no number.
+    losses = [loss * count for (_, loss), count in zip(told, images, strict=True) if count]
+    loss = sum(losses) / max(1, sum(images))
     return merge_passes([one for one, _ in told], in_step=True), loss
 
 
@@ -64,6 +66,7 @@ def merge_rows(rows: Sequence[Row], hosts: Sequence[str]) -> Row:
             stage: statistics.fmean(row.stages[stage] for row in rows if stage in row.stages)
             for stage in first.stages
         },
+        remote=merge_remote(rows),
         ranks=rank_shares(rows, hosts),
         warnings=_warnings(rows),
     )
@@ -84,6 +87,15 @@ def with_usage(row: Row, rows: Sequence[Row]) -> Row:
         gpu_memory_bytes=_each(sum, (row.gpu_memory_bytes for row in rows)),
         energy_joules=_each(sum, (row.energy_joules for row in rows)),
     )
+
+
+def merge_remote(rows: Sequence[Row]) -> RemoteReading | None:
+    """What was read from servers in all blocks, or by all ranks."""
+    readings = [row.remote for row in rows if row.remote is not None]
+    if not readings:
+        return None
+    summed = ("bytes_read", "requests", "retries", "cache_hits", "seconds")
+    return replace(readings[0], **{name: sum(getattr(one, name) for one in readings) for name in summed})
 
 
 def rank_shares(rows: Sequence[Row], hosts: Sequence[str]) -> tuple[RankShare, ...]:

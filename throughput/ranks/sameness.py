@@ -23,9 +23,12 @@ def require_possible(*, check_prediction: bool, cache: str) -> None:
         )
 
 
-def require_same_epoch(company: Company, epochs: int) -> None:
-    """Raise OptionError where ranks would go on from checkpoints of different epochs, or some from none."""
-    if len(set(company.everyone(epochs))) > 1:
+def require_same_past(company: Company, done: tuple[int, int]) -> None:
+    """Raise OptionError where ranks would go on from different checkpoints, or some from none.
+
+    done: epochs, and batches of the next one.
+    """
+    if len(set(company.everyone(done))) > 1:
         raise OptionError(
             "not all ranks find the same checkpoint: put --checkpoint where every machine reads the same file"
         )

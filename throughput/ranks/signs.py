@@ -76,6 +76,10 @@ class Signs:
         """Say that something went wrong here in a block."""
         self._say(Sign(self._own.count, failed=block))
 
+    def end(self) -> None:
+        """Say that this rank is about to end as all others are, whose ends are no loss to it any more."""
+        self._say(Sign(self._own.count, ending=True))
+
     def watch(self, block: str, end: Callable[[], None]) -> None:
         """Call ``end`` where the block goes wrong in another rank, and it has not ended here soon after."""
         self._failed_since = None

@@ -29,6 +29,9 @@ class JsonKey(NamedTuple):
 
 _OTHERWISE = {
     "schema": JsonKey(int, f"{SCHEMA}. Keys may join; those that are there keep their meaning."),
+    "faults": JsonKey(
+        list, "Samples that could not be read or decoded, and were left out or replaced, of both ledgers."
+    ),
     "classes": JsonKey(list, "Each class: its name, its images, and how well it was told apart."),
     "confusion": JsonKey(
         list, f"Of {WIDEST_MATRIX} classes or fewer: images, a list for each label, by answer."

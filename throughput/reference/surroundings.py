@@ -7,6 +7,10 @@ from throughput.reference.markdown import Section, code, prose, table
 VARIABLES = {
     "THROUGHPUT_CACHE": "Folder of what is kept: made photos, packed copies, certificates. "
     "[default: `throughput` in that of XDG_CACHE_HOME]",
+    "THROUGHPUT_REMOTE_CACHE": "What shards on a server may take of that folder's disk; as `--remote-cache`. "
+    "[default: 20GB]",
+    "THROUGHPUT_NETWORK_LIMIT": "What the network gives at best, such as 20MB/s; as `--network-limit`. "
+    "[default: measured once]",
     "XDG_CACHE_HOME": "Folder of all programs' caches. [default: `~/.cache`]",
     "TMPDIR": "Where temporary files lie. Each measuring process has a folder of its own there.",
     "TORCHINDUCTOR_CACHE_DIR": "What `--compile` keeps for the next run. [default: a folder within TMPDIR]",

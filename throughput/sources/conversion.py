@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, require_room
-from throughput.contracts import Progress, Source, Split, no_progress
+from throughput.contracts import OnError, Progress, Source, Split, no_progress
 from throughput.errors import RoomError, SampleError, SourceError
 from throughput.sources.arrays import ARRAY_EXTENSION
 from throughput.sources.manifest import MANIFEST
@@ -35,12 +35,28 @@ class PackedCopy:
     folder: str
 
 
-def packed_copy(source: Source, progress: Progress = no_progress, growth: float | None = None) -> PackedCopy:
+def packed_copy(
+    source: Source,
+    progress: Progress = no_progress,
+    growth: float | None = None,
+    on_error: OnError = "raise",
+) -> PackedCopy:
     """Pack ``source`` into the cache folder, once; with ``growth``, with restart intervals (see ``pack``).
 
-    Raises RoomError for a source of more than CACHE_LIMIT_BYTES or a disk without room for it.
+    on_error: of the work; unless it raises, what cannot be read is empty in the copy, and told by whoever
+    reads that. Raises RoomError for a source of more than CACHE_LIMIT_BYTES or a disk without room for it,
+    and SampleError.
     """
     name = source.fingerprint if growth is None else f"{source.fingerprint}-{growth:g}"
+    try:
+        return _copy(source, name, growth, progress)
+    except SampleError:
+        if on_error == "raise":
+            raise
+    return _copy(_Readable(source), f"{name}-bad", growth, progress)
+
+
+def _copy(source: Source, name: str, growth: float | None, progress: Progress) -> PackedCopy:
     folder = cache_folder("packed", name)
     try:
         seconds = 0.0 if (folder / MANIFEST).is_file() else _pack(source, folder, growth, progress)
@@ -78,21 +94,25 @@ def _again(source: Source, folder: Path, growth: float | None, progress: Progres
     return seconds, open_source(folder, progress=progress)
 
 
-class _ToPack(Source):
-    """A source as shards can hold it: in train and the rest, with one class where it has targets."""
+class _Same(Source):
+    """A source as it is; what differs is told by those below."""
 
     def __init__(self, source: Source) -> None:
         self.location, self.fingerprint = source.location, source.fingerprint
-        self.classes: tuple[str, ...] = source.classes or ("",)
-        self.labels = source.labels if source.classes else np.zeros(len(source.labels), np.int64)
+        self.classes, self.labels, self.channels = source.classes, source.labels, source.channels
         self._source = source
 
     def ids(self, split: Split) -> NDArray[np.int64]:
-        train = self._source.ids("train")
-        return train if split == "train" else np.setdiff1d(np.arange(len(self.labels)), train)
+        return self._source.ids(split)
 
     def read(self, sample_id: int) -> bytes:
         return self._source.read(sample_id)
+
+    def ahead_bytes(self) -> int:
+        return self._source.ahead_bytes()
+
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        self._source.expect(ids)
 
     def describe(self, sample_id: int) -> str:
         return self._source.describe(sample_id)
@@ -102,6 +122,29 @@ class _ToPack(Source):
 
     def files(self) -> tuple[Path, ...]:
         return self._source.files()
+
+
+class _Readable(_Same):
+    """Images that cannot be read are empty."""
+
+    def read(self, sample_id: int) -> bytes:
+        try:
+            return self._source.read(sample_id)
+        except SampleError:
+            return b""
+
+
+class _ToPack(_Same):
+    """As shards can hold it: in train and the rest, with one class where it has targets."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        if not source.classes:
+            self.classes, self.labels = ("",), np.zeros(len(source.labels), np.int64)
+
+    def ids(self, split: Split) -> NDArray[np.int64]:
+        train = self._source.ids("train")
+        return train if split == "train" else np.setdiff1d(np.arange(len(self.labels)), train)
 
 
 def _pack(source: Source, folder: Path, growth: float | None, progress: Progress) -> float:

@@ -77,11 +77,14 @@ def open_folder(
     splits: Sequence[str],
     progress: Progress = no_progress,
     split_fraction: float | None = None,
+    *,
+    keep_unreadable: bool = False,
 ) -> FolderSource:
     """Scan class folders.
 
     splits: the folders below ``root`` that hold class folders: ``("train", "val")``, train first, or
     one (``""`` for the root itself), of which ``split_fraction`` of each class is then held out by seed.
+    keep_unreadable: list images whose file cannot be found, such as links that lead nowhere.
     Raises SourceError for a folder without class folders or images, or one that cannot be listed.
     """
     tops = [root / split for split in splits]
@@ -99,7 +102,7 @@ def open_folder(
         first_val = len(found)
         for name in names:
             relative = f"{split}/{name}" if split else name
-            images, others = _images_below(root, relative)
+            images, others = _images_below(root, relative, keep_unreadable=keep_unreadable)
             if not images and part == 0:
                 raise SourceError(
                     f"the class folder {root / relative} holds no image of a known type "
@@ -142,7 +145,9 @@ def entries(folder: Path | str) -> list[os.DirEntry[str]]:
         raise SourceError(f"cannot list the folder {folder}: {error.strerror}") from error
 
 
-def _images_below(root: Path, class_folder: str) -> tuple[list[tuple[str, os.stat_result]], list[str]]:
+def _images_below(
+    root: Path, class_folder: str, *, keep_unreadable: bool
+) -> tuple[list[tuple[str, os.stat_result]], list[str]]:
     """Images below a class folder with their status, and the names of other files.
 
     In torchvision's ImageFolder order: by folder, then by name; links to folders are followed.
@@ -160,17 +165,19 @@ def _images_below(root: Path, class_folder: str) -> tuple[list[tuple[str, os.sta
             if entry.is_dir():
                 waiting.append((f"{relative}/{entry.name}", above | {here}))
             elif extension(entry.name) in IMAGE_EXTENSIONS:
-                images.append((f"{relative}/{entry.name}", _status(entry)))
+                images.append((f"{relative}/{entry.name}", _status(entry, keep_unreadable=keep_unreadable)))
             else:
                 others.append(entry.name)
         folders.append((relative, sorted(images, key=lambda image: image[0])))
     return [image for _, images in sorted(folders, key=lambda item: item[0]) for image in images], others
 
 
-def _status(entry: os.DirEntry[str]) -> os.stat_result:
+def _status(entry: os.DirEntry[str], *, keep_unreadable: bool) -> os.stat_result:
     try:
         return entry.stat()
     except OSError as error:
+        if keep_unreadable:
+            return entry.stat(follow_symlinks=False)
         raise SourceError(f"cannot read {entry.path}: {error.strerror}; repair or remove it") from error
 
 

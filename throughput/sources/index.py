@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,8 @@ from throughput.sources.names import Names
 from throughput.sources.scan import ShardScan, scan_shard
 from throughput.threads import in_threads
 
+INDEX = "index.npz"
+"""Beside a manifest: where the samples of the packing lie, for who cannot scan its shards quickly."""
 _VERSION = 1
 _THREADS = 8
 """Scanning waits for the disk: threads help on a slow one and cost little on a fast one."""
@@ -47,33 +49,52 @@ class ShardIndex:
 def shards_fingerprint(shards: Sequence[str], label_field: str | None) -> str:
     """A hex digest of the shards' places, sizes and modification times, and of what is read as label."""
     facts: list[object] = [_VERSION, label_field]
+    for shard, (size_bytes, modified_ns) in zip(shards, shard_stamps(shards), strict=True):
+        facts.append((os.path.realpath(shard), size_bytes, modified_ns))
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def shard_stamps(shards: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Size in bytes and time of modification in ns of each shard. Raises SourceError."""
+    stamps = []
     for shard in shards:
         try:
             status = os.stat(shard)  # noqa: PTH116 - a Path for each of many shards gains nothing
         except OSError as error:
             raise SourceError(f"cannot read {shard}: {error.strerror}") from error
-        facts.append((os.path.realpath(shard), status.st_size, status.st_mtime_ns))
-    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+        stamps.append((status.st_size, status.st_mtime_ns))
+    return tuple(stamps)
 
 
 def shard_index(
-    shards: Sequence[str], label_field: str | None, fingerprint: str, progress: Progress
+    shards: Sequence[str],
+    label_field: str | None,
+    fingerprint: str,
+    progress: Progress,
+    scan: Callable[[str], ShardScan] | None = None,
 ) -> ShardIndex:
-    """The index of the shards, from the cache folder or else from a scan. Raises SourceError."""
+    """The index of the shards, from the cache folder or else from a scan. Raises SourceError.
+
+    scan: how one is scanned, where that is not a file on this machine.
+    """
     path = cache_folder("index") / f"{fingerprint}.npz"
-    kept = _load(path)
+    kept = read_index(path)
     if kept is not None:
         return kept
-    index = _scan(shards, label_field, progress)
+    index = _scan(shards, scan or partial(scan_shard, label_field=label_field), progress)
     # The index only saves the next scan: a full or read-only cache folder is no reason to stop.
     with suppress(OSError, RoomError):
-        _save(index, path)
+        write_index(index, path)
     return index
 
 
-def _scan(shards: Sequence[str], label_field: str | None, progress: Progress) -> ShardIndex:
+def scan_shards(shards: Sequence[str], progress: Progress) -> ShardIndex:
+    """The index of shards on this machine by a scan. Raises SourceError."""
+    return _scan(shards, partial(scan_shard, label_field=None), progress)
+
+
+def _scan(shards: Sequence[str], scan_one: Callable[[str], ShardScan], progress: Progress) -> ShardIndex:
     scans: list[ShardScan] = []
-    scan_one = partial(scan_shard, label_field=label_field)
     with closing(in_threads(scan_one, shards, min(_THREADS, len(shards)))) as scanned:
         for scan in scanned:
             scans.append(scan)
@@ -97,7 +118,8 @@ def _scan(shards: Sequence[str], label_field: str | None, progress: Progress) ->
     )
 
 
-def _save(index: ShardIndex, path: Path) -> None:
+def write_index(index: ShardIndex, path: Path) -> None:
+    """Write it whole or not at all (NumPy's npz format)."""
     class_names = json.dumps(index.class_names).encode()
     with whole_file(path) as file:
         np.savez(
@@ -112,7 +134,7 @@ def _save(index: ShardIndex, path: Path) -> None:
         )
 
 
-def _load(path: Path) -> ShardIndex | None:
+def read_index(path: Path) -> ShardIndex | None:
     """A kept index, or None where there is none or it is damaged: then it is made again."""
     try:
         with np.load(path, allow_pickle=False) as kept:

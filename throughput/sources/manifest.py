@@ -86,8 +86,16 @@ def read_manifest(path: Path) -> Manifest | None:
     Raises SourceError for a manifest of ours that is damaged or of a later version.
     """
     try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return parse_manifest(path.read_bytes(), str(path))
+    except OSError:
+        return None
+
+
+def parse_manifest(data: bytes, path: str) -> Manifest | None:
+    """The manifest in the bytes of a file, as ``read_manifest`` reads it. path: what to call it."""
+    try:
+        record = json.loads(data)
+    except ValueError:
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         return None

@@ -6,6 +6,7 @@ import difflib
 import errno
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from braceexpand import braceexpand
@@ -16,9 +17,10 @@ from throughput.sources.arrays import ARRAY_EXTENSION, open_arrays
 from throughput.sources.folder import entries, open_folder
 from throughput.sources.manifest import MANIFEST, UNFINISHED, Manifest, read_manifest
 from throughput.sources.pipe import PIPE, piped_shard
+from throughput.sources.remote.addresses import SCHEMES, is_remote
 from throughput.sources.shards import open_packed, open_shards
 
-_REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _COMMA_OUTSIDE_BRACES = re.compile(r",(?![^{]*\})")
 
 
@@ -36,6 +38,7 @@ def open_source(
     data: a folder of class folders, or of ``train/`` and ``val/`` (or ``test/``) with class folders; a
         folder of ``.tar`` shards, or of ``train/`` and ``val/`` (or ``test/``) with shards; one shard; a
         brace pattern such as ``shards-{0000..0009}.tar``; a list of shards (or a string with commas);
+        addresses of shards, or of a folder that ``pack`` wrote, on a server (http, https or s3);
         ``pipe:COMMAND``, whose output is a shard; an array of images, ``.npy``, with its ``labels``.
     label_field: the field of ``.json`` members that holds the label; None: ``.cls`` members, then the
         usual names.
@@ -47,6 +50,18 @@ def open_source(
     """
     try:
         paths = _named(data)
+        if any(map(is_remote, paths)):
+            from throughput.sources.remote.opening import open_remote
+
+            if labels is not None:
+                raise OptionError(f"--labels {labels} goes with an array of images (.npy) on this machine")
+            return open_remote(
+                data if isinstance(data, str) else _listed(paths),
+                paths,
+                label_field=label_field,
+                split_fraction=split_fraction,
+                progress=progress,
+            )
         if len(paths) == 1 and paths[0].endswith(ARRAY_EXTENSION) and not Path(paths[0]).is_dir():
             if not Path(paths[0]).exists():
                 raise _missing(Path(paths[0]))
@@ -87,10 +102,14 @@ def _named_by_one(item: str) -> list[str]:
     if item.startswith(PIPE) or not item:
         return [item]
     item = item.removeprefix("file://")
-    if _REMOTE.match(item):
-        raise SourceError(f"{item}: remote images cannot be read yet; copy them to a local folder first")
-    path = str(Path(item).expanduser())
-    if "{" not in path or _exists(Path(path)):
+    remote = is_remote(item)
+    if _ADDRESS.match(item) and not remote:
+        raise SourceError(
+            f"{item}: images are read from {', '.join(SCHEMES)} and from files on this machine; "
+            "copy them to one of these first"
+        )
+    path = item if remote else str(Path(item).expanduser())
+    if "{" not in path or (not remote and _exists(Path(path))):
         return [path]
     try:
         return list(braceexpand(path))
@@ -117,28 +136,70 @@ def _open_folder(
         if manifest.splits == "named":
             _require_no_fraction(location, fraction)
         return open_packed(location, root, manifest, progress, fraction)
-    if read_manifest(root / UNFINISHED) is not None:
-        raise SourceError(
-            f"the packing in {root} was not finished: run the same throughput pack command again"
-        )
+    _require_finished(root)
     if shards := _tars(root):
         return open_shards(location, shards, None, label_field, progress, fraction)
-    train = root / "train"
-    if _tars(train):
+    if _tars(root / "train"):
         return _open_split_shards(location, root, label_field, fraction, progress)
-    if not _has_folders(train):
-        return open_folder(location, root, ("",), progress, fraction)
+    top, splits = _class_folders(root)
+    if len(splits) > 1:
+        _require_no_fraction(location, fraction)
+    return open_folder(location, top, splits, progress, fraction)
+
+
+def _class_folders(root: Path) -> tuple[Path, tuple[str, ...]]:
+    """The folder, and the folders in it, train first, in which class folders lie; ``""`` for itself."""
+    if not _has_folders(root / "train"):
+        return root, ("",)
     held_out = next((name for name in ("val", "test") if _has_folders(root / name)), None)
-    if held_out is None:
-        return open_folder(location, train, ("",), progress, fraction)
-    _require_no_fraction(location, fraction)
-    return open_folder(location, root, ("train", held_out), progress)
+    return (root / "train", ("",)) if held_out is None else (root, ("train", held_out))
 
 
 def _require_no_fraction(location: str, fraction: float | None) -> None:
     """Raise OptionError where images that bring their own split are to be split otherwise."""
     if fraction is not None:
         raise OptionError(f"{location} brings its own split, train and held-out: leave --split-fraction out")
+
+
+@dataclass(frozen=True)
+class NamedShards:
+    """Tar shards before any is looked into.
+
+    paths: in the order of their ids. manifest: of the folder that was named, if it has one. unlisted: those
+    that lie in the folder beside the shards of its manifest.
+    """
+
+    paths: tuple[str, ...]
+    manifest: Manifest | None = None
+    unlisted: tuple[str, ...] = ()
+
+
+def named_shards(data: str | Path | Sequence[str | Path], *, allow_pipe: bool = False) -> NamedShards | None:
+    """The local shards that ``open_source`` would read, whatever state they are in; None where it is others.
+
+    Raises SourceError as ``open_source`` does for what does not exist.
+    """
+    paths = _named(data)
+    if len(paths) > 1 or not Path(paths[0]).is_dir():
+        if any(_ADDRESS.match(path) or path.endswith(ARRAY_EXTENSION) for path in paths):
+            return None
+        return NamedShards(tuple(_shard(path, allow_pipe) for path in paths))
+    root = Path(paths[0])
+    manifest = read_manifest(root / MANIFEST)
+    if manifest is not None:
+        listed = tuple(str(root / shard.name) for shard in manifest.shards)
+        return NamedShards(listed, manifest, tuple(_beside(root, manifest)))
+    _require_finished(root)
+    shards = _tars(root)
+    if not shards and (shards := _tars(root / "train")):
+        shards += next((held_out for name in ("val", "test") if (held_out := _tars(root / name))), [])
+    return NamedShards((*shards,)) if shards else None
+
+
+def named_folder(data: str | Path | Sequence[str | Path]) -> tuple[Path, tuple[str, ...]] | None:
+    """Where ``open_folder`` finds the class folders that ``data`` names; None where that is no folder."""
+    paths = _named(data)
+    return _class_folders(Path(paths[0])) if len(paths) == 1 and Path(paths[0]).is_dir() else None
 
 
 def _open_split_shards(
@@ -154,10 +215,22 @@ def _open_split_shards(
 
 def _require_listed(root: Path, manifest: Manifest) -> None:
     """Refuse shards that lie beside packed ones and would be left out without a word."""
-    listed = {str(root / shard.name) for shard in manifest.shards}
-    beside = [path for name in ("", "train", "val") for path in _tars(root / name) if path not in listed]
-    if beside:
+    if beside := _beside(root, manifest):
         raise SourceError(f"{beside[0]} is not in the manifest of {root}: move it to a folder of its own")
+
+
+def _beside(root: Path, manifest: Manifest) -> list[str]:
+    """Shards that the manifest of their folder does not name."""
+    listed = {str(root / shard.name) for shard in manifest.shards}
+    return [path for name in ("", "train", "val") for path in _tars(root / name) if path not in listed]
+
+
+def _require_finished(root: Path) -> None:
+    """Refuse a folder in which shards are still to be written."""
+    if read_manifest(root / UNFINISHED) is not None:
+        raise SourceError(
+            f"the packing in {root} was not finished: run the same throughput pack command again"
+        )
 
 
 def _tars(folder: Path) -> list[str]:

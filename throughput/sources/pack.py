@@ -26,6 +26,7 @@ from throughput.cache import require_room
 from throughput.contracts import Progress, Source, Split, no_progress
 from throughput.errors import OptionError, RoomError, SourceError
 from throughput.sources.folder import entries
+from throughput.sources.index import INDEX, scan_shards, write_index
 from throughput.sources.manifest import (
     MANIFEST,
     UNFINISHED,
@@ -185,6 +186,7 @@ def _write_all(source: Source, out: Path, manifest: Manifest, progress: Progress
         done_samples += len(plan.ids)
         progress("packing", done_samples, manifest.samples)
     shards = tuple(recorded[plan.name] for plan in plans)
+    write_index(scan_shards([str(out / shard.name) for shard in shards], progress), out / INDEX)
     write_manifest(replace(manifest, shards=shards), out / MANIFEST)
     (out / UNFINISHED).unlink()
     return shards

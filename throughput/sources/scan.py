@@ -48,8 +48,23 @@ def key_of(member: str) -> str:
     return match[1] if match else member
 
 
+def key_and_extension(member: str) -> tuple[str, str] | None:
+    """A member's key, and its extension in lower case; None for meta data and what has no extension."""
+    match = _KEY.fullmatch(member)
+    return (match[1], match[2].lower()) if match and not _META.match(member) else None
+
+
 def scan_shard(path: str, label_field: str | None) -> ShardScan:
-    """List the samples of a shard.
+    """List the samples of a shard, as ``scan_open_shard`` does."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of many shards gains nothing
+            return scan_open_shard(file, path, label_field)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+
+
+def scan_open_shard(file: BinaryIO, path: str, label_field: str | None) -> ShardScan:
+    """List the samples of an open shard. path: what to call it.
 
     label_field: the field of ``.json`` members that holds the label; None: ``.cls``, then LABEL_FIELDS.
     Raises SourceError naming the shard for a damaged tar, and the key too for a sample without image or
@@ -59,26 +74,20 @@ def scan_shard(path: str, label_field: str | None) -> ShardScan:
     keys: set[str] = set()
     extensions: set[str] = set()
     incomplete: str | None = None
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of many shards gains nothing
-            for key, parts in _samples(file, path):
-                if key in keys:
-                    raise SourceError(
-                        f"{path}: the key {key} comes twice; make the shard with one key a sample"
-                    )
-                keys.add(key)
-                extensions.update(parts)
-                image = _image(parts, path, key)
-                if image is None:
-                    if "cls" in parts or "json" in parts:
-                        incomplete = incomplete or key
-                    continue
-                scan.labels.append(_label(file, parts, path, key, label_field))
-                scan.members.append(image.name)
-                scan.offsets.append(image.offset)
-                scan.sizes.append(image.size_bytes)
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    for key, parts in _samples(file, path):
+        if key in keys:
+            raise SourceError(f"{path}: the key {key} comes twice; make the shard with one key a sample")
+        keys.add(key)
+        extensions.update(parts)
+        image = image_of(parts, path, key)
+        if image is None:
+            if "cls" in parts or "json" in parts:
+                incomplete = incomplete or key
+            continue
+        scan.labels.append(label_of(file, parts, path, key, label_field))
+        scan.members.append(image.name)
+        scan.offsets.append(image.offset)
+        scan.sizes.append(image.size_bytes)
     if not scan.members:
         raise SourceError(
             f"{path} holds no image ({_listed(IMAGE_EXTENSIONS)}); "
@@ -107,13 +116,12 @@ def _samples(file: BinaryIO, path: str) -> Iterator[tuple[str, dict[str, Member]
 
 def _keyed(file: BinaryIO, path: str) -> Iterator[tuple[str, str, Member]]:
     for member in regular_members(file, path):
-        match = _KEY.fullmatch(member.name)
-        if match and not _META.match(member.name):
-            yield match[1], match[2].lower(), member
+        if parted := key_and_extension(member.name):
+            yield *parted, member
 
 
-def _image(parts: dict[str, Member], path: str, key: str) -> Member | None:
-    """The image among a sample's members: ``a.jpg`` goes before ``a.seg.png``."""
+def image_of(parts: dict[str, Member], path: str, key: str) -> Member | None:
+    """The image among a sample's members: ``a.jpg`` goes before ``a.seg.png``. Raises SourceError."""
     for extension in IMAGE_EXTENSIONS:
         if extension in parts:
             return parts[extension]
@@ -126,9 +134,10 @@ def _image(parts: dict[str, Member], path: str, key: str) -> Member | None:
     return parts[compound[0]] if compound else None
 
 
-def _label(
+def label_of(
     file: BinaryIO, parts: dict[str, Member], path: str, key: str, label_field: str | None
 ) -> int | str:
+    """The label in a sample's members: a class as number or name. Raises SourceError."""
     value: Any = None
     if label_field is None and "cls" in parts:
         value = _data(file, parts["cls"]).decode("utf-8", "replace").strip()

@@ -141,6 +141,39 @@ def open_shard_index(shard: str, samples: int) -> ShardIndexFile | None:
     return ShardIndexFile(records, lengths)
 
 
+def open_checksums(shard: str, samples: int) -> NDArray[np.uint32] | None:
+    """The checksums of the ``samples`` of a shard, (samples,) uint32, in their order.
+
+    None where none are kept. Raises SourceError where they misfit.
+    """
+    path, _ = _paths(Path(shard))
+    try:
+        records = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError) as error:
+        raise SourceError(f"cannot read {path} ({error}): pack the images again") from error
+    if records.dtype != _RECORD or records.shape != (samples,):
+        raise SourceError(
+            f"the index of {shard} ({path.name} beside it) is not of this shard: pack the images again"
+        )
+    return np.ascontiguousarray(records["checksum"])
+
+
+def samples_in_index(shard: str) -> int | None:
+    """How many samples the index beside a shard tells of; None where there is none that can be read."""
+    try:
+        return len(np.load(_paths(Path(shard))[0], mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+
+
+def index_names(shard_name: str) -> tuple[str, str]:
+    """Names of the files of an index, by the name of its shard."""
+    records, lengths = _paths(Path(shard_name))
+    return records.name, lengths.name
+
+
 def has_index(shard: str) -> bool:
     """Whether the files of an index lie beside a shard."""
     return all(path.is_file() for path in _paths(Path(shard)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -18,6 +17,8 @@ from throughput.cache import whole_file
 from throughput.contracts import Source
 from throughput.jpeg.header import read_frame
 from throughput.measure.environment import usable_cores
+from throughput.sources.ahead import ids_told_ahead
+from throughput.sources.checksum import checksum
 from throughput.sources.manifest import PackedShard
 from throughput.sources.names import image_extension
 from throughput.sources.shard_index import SampleRecord
@@ -81,21 +82,21 @@ def _write(
     growth: float | None,
     told: Callable[[int], None],
 ) -> _Written:
-    checksum = hashlib.sha256()
+    digest = hashlib.sha256()
     numbers = ids.tolist()
     kinds: Counter[str] = Counter()
     records = []
     before_bytes: Counter[bool] = Counter()
     after_bytes: Counter[bool] = Counter()
     read, threads = _reader(source, growth)
-    with closing(in_threads(read, numbers, threads)) as samples:
+    with closing(in_threads(read, ids_told_ahead(source, [ids]), threads)) as samples:
         for done, (sample_id, sample) in enumerate(zip(numbers, samples, strict=True), start=1):
             label = b"%d" % source.labels[sample_id]
             for data in (
                 _member(f"{sample_id:09d}.{image_extension(sample.data)}", sample.data),
                 _member(f"{sample_id:09d}.cls", label),
             ):
-                checksum.update(data)
+                digest.update(data)
                 file.write(data)
             kinds.update([sample.kind] if sample.kind else [])
             before_bytes[sample.kind == "progressive"] += sample.before_bytes
@@ -103,13 +104,13 @@ def _write(
             records.append(sample.record)
             if done % _TOLD_EVERY == 0 or done == len(ids):
                 told(done)
-    checksum.update(_END)
+    digest.update(_END)
     file.write(_END)
     shard = PackedShard(
         name,
         len(ids),
         file.tell(),
-        checksum.hexdigest(),
+        digest.hexdigest(),
         dict(kinds),
         progressive_bytes=before_bytes[True],
         converted_bytes=after_bytes[True],
@@ -126,7 +127,7 @@ def _reader(source: Source, growth: float | None) -> tuple[Callable[[int], _Samp
     def transcoded(sample_id: int) -> _Sample:
         data = source.read(sample_id)
         found = transcode(data, growth)
-        record = SampleRecord(zlib.crc32(found.data), found.height, found.width, found.interval_bytes)
+        record = SampleRecord(checksum(found.data), found.height, found.width, found.interval_bytes)
         return _Sample(found.data, len(data), found.kind, record)
 
     return transcoded, max(_READERS, usable_cores())
@@ -135,7 +136,7 @@ def _reader(source: Source, growth: float | None) -> tuple[Callable[[int], _Samp
 def _as_it_is(data: bytes) -> _Sample:
     frame = read_frame(data)
     height, width = (frame.height, frame.width) if frame else (0, 0)
-    return _Sample(data, len(data), "", SampleRecord(zlib.crc32(data), height, width))
+    return _Sample(data, len(data), "", SampleRecord(checksum(data), height, width))
 
 
 def _member(name: str, data: bytes) -> bytes:

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from throughput.contracts import Progress, Source, Split, no_progress
 from throughput.errors import SampleError, SourceError
-from throughput.sources.index import ShardIndex, shard_index, shards_fingerprint
+from throughput.sources.checksum import CHANGED, checksum
+from throughput.sources.index import ShardIndex, shard_index, shard_stamps, shards_fingerprint
 from throughput.sources.manifest import Manifest, is_validation, manifest_above
 from throughput.sources.names import Names
+from throughput.sources.open_files import open_shard
 from throughput.sources.scan import key_of
 from throughput.sources.shard_index import (
     SampleIndex,
     SampleRecord,
     ShardIndexFile,
     join_indexes,
+    open_checksums,
     open_shard_index,
 )
 from throughput.sources.splits import checked_parts, seeded_validation, split_ids
 
-_FEWEST_OPEN, _MOST_OPEN = 64, 1024
 Found = TypeVar("Found")
 
 
@@ -42,7 +43,8 @@ class ShardSource(Source):
     parts: (N,) int8, as for ``with_parts``.
     origin: the source that these shards are a packed copy of, which is where the user will look.
     growth: the packing's, where it gave the JPEGs restart intervals. indexed: whether an index may lie
-    beside each shard.
+    beside each shard. stamps: size in bytes and time of modification in ns of each shard when it was scanned;
+    empty: not known.
     """
 
     location: str
@@ -59,6 +61,7 @@ class ShardSource(Source):
     growth: float | None = None
     indexed: bool = False
     channels: int = 3
+    stamps: tuple[tuple[int, int], ...] = ()
 
     def ids(self, split: Split) -> NDArray[np.int64]:
         """Ids of a split, (M,) int64, ascending."""
@@ -97,9 +100,13 @@ class ShardSource(Source):
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def read(self, sample_id: int) -> bytes:
-        """The encoded image. Raises SampleError naming the shard, the member and its byte offset."""
+        """The encoded image. Raises SampleError naming the shard, the member and its byte offset.
+
+        So it does where the bytes are not those that were packed, or the shard is another than was scanned.
+        """
         data = self._read(sample_id, os.pread)
         self._require_whole(sample_id, len(data))
+        self.require_sound(sample_id, data)
         return data
 
     def read_into(self, sample_id: int, room: Callable[[int], NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -111,18 +118,55 @@ class ShardSource(Source):
         data = room(int(self.sizes[sample_id]))
         found = self._read(sample_id, lambda shard, _, offset: os.preadv(shard, [data.data], offset))
         self._require_whole(sample_id, found)
+        self.require_sound(sample_id, data.data)
         data.flags.writeable = False
         return data
+
+    def require_sound(self, sample_id: int, data: bytes | memoryview) -> None:
+        """Raise SampleError where an encoded image is not the one that was packed, by its checksum.
+
+        Where packing kept none, the shard must be as it was when it was scanned.
+        """
+        kept = self._checksum(sample_id)
+        if kept is None:
+            self._require_unchanged(sample_id)
+        elif checksum(data) != kept:
+            raise SampleError(self.describe(sample_id), CHANGED)
+
+    def _checksum(self, sample_id: int) -> int | None:
+        if not self.indexed:
+            return None
+        shard = int(self.shard_of[sample_id])
+        try:
+            kept = _checksums(self.shards[shard], len(self.shard_ids(shard)), self.fingerprint)
+        except SourceError as error:
+            raise SampleError(self.describe(sample_id), str(error)) from error
+        return None if kept is None else int(kept[self._place[sample_id]])
+
+    def _require_unchanged(self, sample_id: int) -> None:
+        if not self.stamps:
+            return
+        shard = int(self.shard_of[sample_id])
+        try:
+            found = os.fstat(open_shard(self.shards[shard], self.fingerprint).descriptor)
+        except OSError as error:
+            raise SampleError(self.describe(sample_id), f"cannot be read: {error.strerror}") from error
+        if (found.st_size, found.st_mtime_ns) != self.stamps[shard]:
+            raise SampleError(self.describe(sample_id), "the shard changed since it was scanned: start again")
 
     def _read(self, sample_id: int, read: Callable[[int, int, int], Found]) -> Found:
         """What ``read`` finds, given the descriptor of the sample's shard, its size and its offset."""
         try:
-            shard = _open(self.shards[self.shard_of[sample_id]], self.fingerprint)
+            shard = open_shard(self.shards[self.shard_of[sample_id]], self.fingerprint)
             return read(shard.descriptor, int(self.sizes[sample_id]), int(self.offsets[sample_id]))
         except OSError as error:
             raise SampleError(self.describe(sample_id), f"cannot be read: {error.strerror}") from error
 
     def _require_whole(self, sample_id: int, found_bytes: int) -> None:
+        if self.origin is not None and not self.sizes[sample_id]:
+            raise SampleError(
+                self.describe(sample_id), "it is empty, or could not be read when it was packed"
+            )
         if found_bytes < self.sizes[sample_id]:
             raise SampleError(
                 self.describe(sample_id),
@@ -147,6 +191,9 @@ class ShardSource(Source):
     @cached_property
     def _index(self) -> SampleIndex:
         ids = [self.shard_ids(shard) for shard in range(len(self.shards))]
+        for of_shard in ids:
+            if len(of_shard):
+                self._checksum(int(of_shard[0]))  # read now, not in mid-epoch
         indexes = [
             # A shard without a sample has nothing to be looked up.
             self._index_beside(shard, int(of_shard[0])) if len(of_shard) else None
@@ -161,11 +208,15 @@ class ShardSource(Source):
         except SourceError as error:
             raise SampleError(self.describe(sample_id), str(error)) from error
 
+    def open_run(self, shard: int, ids: NDArray[np.int64]) -> BinaryIO:  # noqa: ARG002 - others begin there
+        """A shard, or what of it holds these samples, (M,) int64 in its order, from some member on."""
+        return Path(self.shards[shard]).open("rb")
+
     def advise(self, sample_id: int) -> None:
         """Have the kernel read a sample ahead (posix_fadvise(2)); whoever reads it hears of what is wrong."""
         size, offset = int(self.sizes[sample_id]), int(self.offsets[sample_id])
         with suppress(OSError):
-            shard = _open(self.shards[self.shard_of[sample_id]], self.fingerprint)
+            shard = open_shard(self.shards[self.shard_of[sample_id]], self.fingerprint)
             os.posix_fadvise(shard.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
 
     def describe(self, sample_id: int) -> str:
@@ -183,30 +234,9 @@ class ShardSource(Source):
         return tuple(Path(shard) for shard in dict.fromkeys(self.shards))
 
 
-class _OpenShard:
-    """A file descriptor that closes with its last user: a thread may read while another drops it."""
-
-    def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        # Absent where opening failed.
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
-
-
-def _open_shards() -> int:
-    """How many shards a process keeps open: a quarter of the files that it may, within reason."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most == resource.RLIM_INFINITY:
-        return _MOST_OPEN
-    return min(max(most // 4, _FEWEST_OPEN), _MOST_OPEN)
-
-
-@lru_cache(maxsize=_open_shards())
-def _open(path: str, fingerprint: str) -> _OpenShard:  # noqa: ARG001 - a shard that changed is opened anew
-    """An open shard of this process. A fork inherits it, which is safe: pread has no position to share."""
-    return _OpenShard(path)
+@cache
+def _checksums(path: str, samples: int, fingerprint: str) -> NDArray[np.uint32] | None:  # noqa: ARG001 - as below
+    return open_checksums(path, samples)
 
 
 @cache
@@ -228,16 +258,44 @@ def open_shards(
     Raises SourceError for a damaged shard, or a sample without image or label.
     """
     shards = [str(Path(shard).absolute()) for shard in shards]
-    fingerprint = shards_fingerprint(shards, label_field)
+    fingerprint, stamps = shards_fingerprint(shards, label_field), shard_stamps(shards)
     index = shard_index(shards, label_field, fingerprint, progress)
     if validation_from is None:
         validation = seeded_validation(index.labels, split_fraction)
     else:
         validation = index.shard_of >= validation_from
+    classes = _classes(index, manifest_above(Path(shards[0])))
     source = _source(
-        location, (*shards,), fingerprint, index=index, classes=_classes(index, shards), validation=validation
+        location,
+        (*shards,),
+        fingerprint,
+        stamps=stamps,
+        index=index,
+        classes=classes,
+        validation=validation,
     )
     return _as_packed(source)
+
+
+def indexed_shards(
+    location: str,
+    shards: tuple[str, ...],
+    fingerprint: str,
+    index: ShardIndex,
+    manifest: Manifest | None,
+    split_fraction: float | None,
+) -> ShardSource:
+    """Shards of which an index is known already. manifest: of the packing that they are a part of."""
+    source = _source(
+        location,
+        shards,
+        fingerprint,
+        index=index,
+        classes=_classes(index, manifest),
+        validation=seeded_validation(index.labels, split_fraction),
+    )
+    packed = manifest is not None and manifest.growth is not None
+    return replace(source, growth=manifest.growth, indexed=True) if manifest and packed else source
 
 
 def _as_packed(source: ShardSource) -> ShardSource:
@@ -263,8 +321,27 @@ def open_packed(
     shards = [str(root.absolute() / shard.name) for shard in manifest.shards]
     for path, shard in zip(shards, manifest.shards, strict=True):
         _require_whole(path, shard.bytes)
-    fingerprint = shards_fingerprint(shards, None)
+    fingerprint, stamps = shards_fingerprint(shards, None), shard_stamps(shards)
     index = shard_index(shards, None, fingerprint, progress)
+    return packed_shards(
+        location, str(root), (*shards,), fingerprint, index, manifest, split_fraction, stamps
+    )
+
+
+def packed_shards(
+    location: str,
+    root: str,
+    shards: tuple[str, ...],
+    fingerprint: str,
+    index: ShardIndex,
+    manifest: Manifest,
+    split_fraction: float | None,
+    stamps: tuple[tuple[int, int], ...] = (),
+) -> ShardSource:
+    """Shards with the order and the splits of their manifest. root: what to call their folder.
+
+    Raises SourceError where the index is not of this manifest's samples.
+    """
     keys = [key_of(member) for member in (index.members[i] for i in range(len(index.members)))]
     ids = np.array([int(key) if key.isascii() and key.isdigit() else -1 for key in keys], dtype=np.int64)
     if not np.array_equal(np.sort(ids), np.arange(manifest.samples)):
@@ -284,7 +361,13 @@ def open_packed(
         held_out = np.array([is_validation(shard.name) for shard in manifest.shards])
         validation = held_out[ordered.shard_of]
     source = _source(
-        location, (*shards,), fingerprint, index=ordered, classes=manifest.classes, validation=validation
+        location,
+        shards,
+        fingerprint,
+        stamps=stamps,
+        index=ordered,
+        classes=manifest.classes,
+        validation=validation,
     )
     return replace(source, growth=manifest.growth, indexed=True)
 
@@ -294,6 +377,7 @@ def _source(
     shards: tuple[str, ...],
     fingerprint: str,
     *,
+    stamps: tuple[tuple[int, int], ...],
     index: ShardIndex,
     classes: tuple[str, ...],
     validation: NDArray[np.bool_],
@@ -309,15 +393,15 @@ def _source(
         index.offsets,
         index.sizes,
         validation.astype(np.int8),
+        stamps=stamps,
     )
 
 
-def _classes(index: ShardIndex, shards: Sequence[str]) -> tuple[str, ...]:
+def _classes(index: ShardIndex, manifest: Manifest | None) -> tuple[str, ...]:
     """Class names from the labels; numbers take their names from the manifest above, where one is."""
     if index.class_names:
         return index.class_names
     count = int(index.labels.max()) + 1
-    manifest = manifest_above(Path(shards[0]))
     if manifest is not None and len(manifest.classes) >= count:
         return manifest.classes
     return tuple(str(number) for number in range(count))

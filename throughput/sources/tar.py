@@ -16,6 +16,8 @@ from throughput.errors import SourceError
 
 BLOCK_BYTES = 512
 _ZEROS = bytes(BLOCK_BYTES)
+_MAGIC, _MAGIC_AT = b"ustar", 257
+_CHUNK_BYTES = 2048 * BLOCK_BYTES
 _REGULAR = b"\x000"
 _WITHOUT_DATA = b"123456"
 """Type flags of links, devices, folders and pipes: whatever their size field says, no data follows."""
@@ -44,14 +46,16 @@ def padded(size_bytes: int) -> int:
     return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def regular_members(file: BinaryIO, where: str) -> Iterator[Member]:
+def regular_members(file: BinaryIO, where: str, start: int = 0) -> Iterator[Member]:
     """Yield the regular files of an open tar in order; ``file`` may be moved between two of them.
+
+    start: the byte of the header to begin with.
 
     Raises SourceError naming ``where`` and the byte offset for a header that is damaged, data that the
     file is too short for, bytes after the end mark, sparse members, and what is no tar at all.
     """
     end = file.seek(0, os.SEEK_END)
-    position = 0
+    position = start
     name: bytes | None = None
     size: int | None = None
     while position < end:
@@ -92,6 +96,24 @@ def regular_members(file: BinaryIO, where: str) -> Iterator[Member]:
         raise SourceError(
             f"{where} is truncated: it ends at byte {end}, before the member that its last header names"
         )
+
+
+def next_header(file: BinaryIO, position: int) -> int | None:
+    """The byte of the first header from ``position`` on that is sound, to go on behind a damaged one.
+
+    position: a multiple of BLOCK_BYTES. Finds headers of the formats that begin their last part with
+    ``ustar``; None where no other follows.
+    """
+    file.seek(position)
+    while chunk := file.read(_CHUNK_BYTES):
+        found = chunk.find(_MAGIC)
+        while found >= 0:
+            begin = found - _MAGIC_AT
+            if begin % BLOCK_BYTES == 0 and _parse(chunk[begin : begin + BLOCK_BYTES]) is not None:
+                return position + begin
+            found = chunk.find(_MAGIC, found + 1)
+        position += len(chunk)
+    return None
 
 
 def _parse(block: bytes) -> _Header | None:

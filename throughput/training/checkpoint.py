@@ -21,7 +21,8 @@ from throughput.registry import is_pointed_at, load_model_family_for
 from throughput.training.classifier import classifier_of
 from throughput.training.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
+"""Since 2, a run may have been kept in the middle of an epoch; 1 is read as well."""
 _WORDS = {"source": "data", "train_digest": "train images"}
 """For the fields of a subject that only a digest tells."""
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
@@ -163,9 +164,9 @@ def read(path: Path, models: Collection[str] = ()) -> Checkpoint:
     content = _read(checkpoint_file(path))
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is no checkpoint of `throughput train`: give one, or --weights {path}")
-    if content["format"] != FORMAT:
+    if content["format"] not in (1, FORMAT):
         raise CheckpointError(
-            f"{path} is a checkpoint of format {content['format']}, and this version reads {FORMAT}: "
+            f"{path} is a checkpoint of format {content['format']}, and this version reads 1 and {FORMAT}: "
             "use the version that wrote it, or a newer one"
         )
     subject = subject_from(path, content.get("subject"))

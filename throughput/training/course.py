@@ -19,6 +19,9 @@ from throughput.training.recipe import Recipe
 
 _OPEN_ENDED = ("constant", "step")
 """Schedules that do not depend on how many epochs there are to be."""
+_MAY_DIFFER = ("workers",)
+CHECKPOINT_SECONDS = 600.0
+"""What is lost at most where a run is killed, unless the user chooses."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Training:
     loader, options: a registered loader, and its own options by name. patience: epochs that early stopping
     bears without a lower loss on the watched images; None: train to the end. target_accuracy: stop at the
     epoch that reaches it on the held-out images, 0..1. checkpoint: a file, or a folder for one, written
-    after every epoch. resume: go on from it, where there is one. weights: a file to begin with.
+    after every epoch, and within one every checkpoint_seconds, where the loader tells what it has delivered.
+    resume: go on from it, where there is one. weights: a file to begin with.
     """
 
     work: Work
@@ -40,6 +44,7 @@ class Training:
     patience: int | None = None
     target_accuracy: float | None = None
     checkpoint: Path | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
     resume: bool = False
     weights: Path | None = None
     deterministic: bool = False
@@ -51,6 +56,8 @@ class Training:
             raise OptionError(f"--target-accuracy must lie in 0..1, got {self.target_accuracy!r}")
         if self.resume and self.checkpoint is None:
             raise OptionError("--resume needs --checkpoint: name the file to go on from")
+        if not self.checkpoint_seconds >= 0:
+            raise OptionError(f"--checkpoint-every must be 0 s or more, got {self.checkpoint_seconds!r}")
         if self.target_accuracy is not None and self.patience is not None:
             raise OptionError(
                 "--target-accuracy looks at the held-out images, and --patience leaves them alone until the "
@@ -77,7 +84,7 @@ def course_of(training: Training) -> dict[str, Any]:
             "loader": training.loader,
             # Defaults included: another version's may differ.
             "options": asdict(build_options(load_loader(training.loader), training.options)),
-            # The order of a stream, and of what its workers draw, depends on how many there are.
+            # For a note only: the order of a stream depends on how many there are, and nothing else does.
             "workers": work.workers,
             # Each changes in which order numbers are added, if not more.
             "compile": training.compile,
@@ -101,8 +108,9 @@ def require_course(path: Path, found: object, wanted: Mapping[str, Any]) -> None
     """Raise CheckpointError, naming it, for the first thing that differs."""
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds weights only: begin with them by --weights, without --resume")
+    found = {"ranks": 1} | found  # before several could train together, none told
     for name, value in wanted.items():
-        if found.get(name) != value:
+        if found.get(name) != value and name not in _MAY_DIFFER:
             raise CheckpointError(
                 f"{path} was trained with {name} {found.get(name)!r}, not {value!r}: "
                 "go on with the same options and data, or start anew with another --checkpoint and without "

@@ -49,6 +49,12 @@ class Feeding:
 
 
 def held_out(work: Work) -> Work | None:
-    """The same over the held-out images; None where there are none."""
+    """The same over the held-out images; None where there are none.
+
+    Bad ones are left out where others would stand in for them in training: these would be judged twice.
+    """
     images = len(work.source.ids("val"))
-    return replace(work, split="val", batch_size=min(work.batch_size, images)) if images else None
+    if not images:
+        return None
+    on_error = "skip" if work.on_error == "substitute" else work.on_error
+    return replace(work, split="val", batch_size=min(work.batch_size, images), on_error=on_error)

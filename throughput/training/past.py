@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from throughput.results import EpochCount, Pass
+from throughput.results import BadSample, EpochCount, LedgerCount, Pass
 from throughput.trained import EpochRecord
 from throughput.training.errors import CheckpointError
 
 
 @dataclass(frozen=True)
 class Past:
-    """records, passes, counts: of each epoch. best_loss, best_epoch: of early stopping, None without it."""
+    """records, passes, counts: of each epoch. best_loss, best_epoch: of early stopping, None without it.
+
+    mislabelled, bad_samples: as in LedgerCount.
+    """
 
     records: tuple[EpochRecord, ...] = ()
     passes: tuple[Pass, ...] = ()
     counts: tuple[EpochCount, ...] = ()
     best_loss: float | None = None
     best_epoch: int | None = None
+    mislabelled: int = 0
+    bad_samples: tuple[BadSample, ...] = ()
+
+    def with_these(self, now: LedgerCount) -> LedgerCount:
+        """What came in these epochs and in those of now."""
+        bad: Counter[tuple[str, str]] = Counter()
+        for one in (*self.bad_samples, *now.bad_samples):
+            bad[one.sample, one.cause] += one.times
+        return LedgerCount(
+            (*self.counts, *now.epochs),
+            self.mislabelled + now.mislabelled,
+            tuple(BadSample(sample, cause, times) for (sample, cause), times in bad.items()),
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values. How long each batch was waited for is left out: there are many."""
@@ -30,6 +47,8 @@ class Past:
             "counts": [asdict(one) for one in self.counts],
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
+            "mislabelled": self.mislabelled,
+            "bad_samples": [asdict(one) for one in self.bad_samples],
         }
 
 
@@ -42,9 +61,12 @@ def past_of(path: Path, run: Mapping[str, Any]) -> Past:
             counts=tuple(EpochCount(**one) for one in run["counts"]),
             best_loss=run["best_loss"],
             best_epoch=run["best_epoch"],
+            mislabelled=run.get("mislabelled", 0),
+            bad_samples=tuple(BadSample(**one) for one in run.get("bad_samples", ())),
         )
     except (TypeError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged: it does not tell its epochs ({error})") from error
-    if not past.records or len(past.passes) != len(past.records):
+    begun = past.records or run.get("part") is not None
+    if not begun or len(past.passes) != len(past.records):
         raise CheckpointError(f"{path} is damaged: its epochs are not those that it counts")
     return past

@@ -23,7 +23,7 @@ from throughput.training.classifier import classifier_of
 from throughput.training.course import Training
 from throughput.training.errors import CheckpointError
 from throughput.training.judging import Judging, predictions_of, require_judgeable
-from throughput.training.listener import Listener
+from throughput.training.listening import Listener
 from throughput.training.metrics import judge
 from throughput.training.predictions import answering
 from throughput.training.recipe import Recipe

@@ -21,7 +21,7 @@ from throughput.results import Preparation, Results, Row
 from throughput.trained import Classification, Evaluation
 from throughput.training.course import Training
 from throughput.training.feeding import Feeding
-from throughput.training.listener import Listener
+from throughput.training.listening import Listener
 from throughput.training.metrics import judge
 from throughput.training.trainer import Trained, train
 

@@ -60,8 +60,7 @@ class TrainingStep:
     ) -> None:
         """wrap_labels: the number of classes that labels are taken modulo, where they may be any."""
         self._wrap_labels = wrap_labels
-        device = settings.device
-        self._device = device
+        device = self.device = settings.device
         self._dtype: torch.dtype = getattr(torch, settings.compute_dtype)
         self._recipe = recipe
         # Convolutions are fastest in NHWC on both kinds of device, and the batches come that way.
@@ -96,6 +95,11 @@ class TrainingStep:
     def judged(self) -> Module:
         """The model as it is judged: the average of the weights where there is one."""
         return self.model if self._average is None else self._average.module
+
+    @property
+    def between_updates(self) -> bool:
+        """Whether no gradients are gathered that ``state()`` would not hold."""
+        return not self._gathered_images
 
     @property
     def learning_rate(self) -> float:
@@ -215,7 +219,7 @@ class TrainingStep:
         train_mode(self.model)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
 
 
 def _on_host(value: Any) -> Any:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import shlex
 import socket
-import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ from torch import Tensor
 from torch.nn import Module
 
 from throughput.contracts import Prepared, Progress, Work, no_progress
-from throughput.errors import OptionError
 from throughput.measure.feed import Feed
 from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
@@ -29,7 +27,7 @@ from throughput.ranks.company import ALONE, Company
 from throughput.ranks.judging import judging_share, predict_together
 from throughput.ranks.ledgers import LedgerOfAll
 from throughput.ranks.merging import merge_epoch, share_of
-from throughput.ranks.sameness import require_same_epoch
+from throughput.ranks.sameness import require_same_past
 from throughput.results import LedgerCount, Pass, Phase, RankShare
 from throughput.trained import Classification, EpochRecord, TrainingRun
 from throughput.training.checkpoint import (
@@ -37,23 +35,24 @@ from throughput.training.checkpoint import (
     Subject,
     checkpoint_file,
     load_weights,
-    read,
-    require_same,
     save,
     untrained,
 )
-from throughput.training.course import Training, course_of, require_course
+from throughput.training.course import Training, course_of
 from throughput.training.early_stopping import Watch, with_watched
 from throughput.training.epoch import train_epoch
 from throughput.training.errors import CheckpointError, DivergedError
 from throughput.training.feeding import Feeding, held_out
 from throughput.training.fitting import require_fit
-from throughput.training.listener import Listener, Silence
+from throughput.training.keeping import Keeping
+from throughput.training.listening import Listener, Silence
 from throughput.training.losses import make_loss
 from throughput.training.metrics import judge
 from throughput.training.past import Past, past_of
 from throughput.training.predictions import Predictions, answering
 from throughput.training.process import torch_errors_in_words, torch_settings
+from throughput.training.resumption import Part, checkpoint_to_go_on_from, load_part, part_of, told_of
+from throughput.training.spans import epoch_gap_seconds, target_seconds
 from throughput.training.step import Horizon, StepSettings, TrainingStep
 
 
@@ -89,8 +88,8 @@ def train(
 
     make: builds the model to begin with; None: a fresh one, the same for every loader of a seed. company: the
     ranks that train together, each on its share of the work; what comes out is the same in each. Raises a
-    ThroughputError: DivergedError where a loss or a weight is not finite; the checkpoint is that of the epoch
-    before. OptionError where there is a checkpoint that nobody asked to go on from.
+    ThroughputError: DivergedError where a loss or a weight is not finite; the last checkpoint stays.
+    OptionError where there is a checkpoint that nobody asked to go on from.
     """
     with torch_settings(training), torch_errors_in_words(training), ExitStack() as opened:
         return _Course(training, listener or Silence(), progress, make, clock, opened, company).run()
@@ -128,7 +127,9 @@ class _Course:
         self._course = course_of(training)
         self._path = None if training.checkpoint is None else checkpoint_file(training.checkpoint)
         # What is wrong with these is told before gigabytes are prepared.
-        found = self._found()
+        found = checkpoint_to_go_on_from(
+            self._path, training, self._subject, self._course, self._listener.note
+        )
         past = None if self._path is None or found is None else past_of(self._path, found.run)
         model = self._new_model(begins=found is None)
         self._watch = None if training.patience is None else Watch(training.patience)
@@ -141,10 +142,8 @@ class _Course:
         self._first_batch_seconds: float | None = None
         self._wall_seconds = 0.0
         self._feed = opened.enter_context(self._feeding.open(train_work))
-        own = Ledger(
-            train_work.source.ids("train"), Labels(train_work.source.labels), keeps_seen=company.size > 1
-        )
-        self._ledger, self._ledger_of_all = own, LedgerOfAll(own, company)
+        self._ledger = self._new_ledger()
+        self._ledger_of_all = LedgerOfAll(self._ledger, company)
         self._held_out = _opened(self._feeding, held_out(whole.work), opened, company)
         watched = held_out(train_work) if self._watch else None
         self._watched = _opened(self._feeding, watched, opened, company)
@@ -154,38 +153,53 @@ class _Course:
         )
         horizon = Horizon(training.epochs, self._batches)
         self._step = TrainingStep(model, settings, training.recipe, horizon)
+        self._resumed = found is not None
         self._past = past or Past()
         self._records: list[EpochRecord] = list(self._past.records)
         self._passes: list[Pass] = list(self._past.passes)
         self._passes_of_ranks: list[list[Pass]] = []
         self._weights: Mapping[str, Tensor] = {}
+        self._part: Part | None = None
         if found is not None:
             self._restore(found)
-        require_same_epoch(company, len(self._records))
+        require_same_past(company, (len(self._records), 0 if self._part is None else self._part.batches))
+        self._keeping: Keeping | None = None
+        loader = self._feed.resumable
+        if self._path is not None and loader is not None:
+            self._keeping = Keeping(loader, training.checkpoint_seconds, self._keep_part, company)
+        elif self._path is not None:
+            self._listener.note(
+                f"the loader {training.loader} does not tell what it has delivered: checkpoints are written "
+                "after whole epochs only"
+            )
 
     def run(self) -> Trained:
         training = self._training
         stopped = self._why_stop()
         while stopped is None and len(self._records) < training.epochs:
             epoch = len(self._records)
-            own = train_epoch(
-                self._feed,
-                self._step,
-                epoch,
-                seed=training.work.seed,
-                batches=self._batches,
-                ledger=self._ledger,
-                # A new one: what lies between two epochs, as judging does, is no waiting.
-                waiting=waiting_on(self._device),
-                tell=self._listener.moment,
-                begun=self._begun,
-                clock=self._clock,
-                company=self._company,
-            )
+            with nullcontext() if self._keeping is None else self._keeping.stopping.at_boundaries():
+                own = train_epoch(
+                    self._feed,
+                    self._step,
+                    epoch,
+                    seed=training.work.seed,
+                    batches=self._batches,
+                    ledger=self._ledger,
+                    # A new one: what lies between two epochs, as judging does, is no waiting.
+                    waiting=waiting_on(self._device),
+                    tell=self._listener.moment,
+                    begun=self._begun,
+                    part=self._part,
+                    keeping=self._keeping,
+                    clock=self._clock,
+                    company=self._company,
+                )
+            self._part = None
             told = self._company.everyone(own)
             self._passes_of_ranks.append([one for one, _ in told])
             one, loss = merge_epoch(told)
-            state = self._finite_state(epoch)
+            state = self._finite_state(f"at the end of epoch {epoch + 1}")
             self._records.append(self._judged(epoch, one, loss))
             self._passes.append(one)
             self._keep(epoch, state)
@@ -199,7 +213,7 @@ class _Course:
         if self._first_batch_seconds is None:
             self._first_batch_seconds = self._clock() - self._opening_seconds
 
-    def _finite_state(self, epoch: int) -> dict[str, Any]:
+    def _finite_state(self, when: str) -> dict[str, Any]:
         """The step's state. Raises DivergedError where its last update made a weight that is no number.
 
         The losses do not tell: each was read before its update.
@@ -212,7 +226,7 @@ class _Course:
         average = {} if state["average"] is None else state["average"]["module"]
         for name, value in (*state["model"].items(), *average.items()):
             if not bool(torch.isfinite(value).all()):
-                raise DivergedError(f"{name} is no finite number any more at the end of epoch {epoch + 1}")
+                raise DivergedError(f"{name} is no finite number any more {when}")
         return state
 
     def _judged(self, epoch: int, one: Pass, loss: float) -> EpochRecord:
@@ -231,9 +245,13 @@ class _Course:
 
     def _predicted(self, split: _Judged) -> Predictions:
         self._step.eval()
-        found = predict_together(self._step.predict, split.feed.epoch(0), split.ids, self._company)
+        found = self._predicted_by(self._step.predict, split)
         self._step.train()
         return found
+
+    def _predicted_by(self, answer: Callable[[Tensor], Tensor], split: _Judged) -> Predictions:
+        feed, ids = split
+        return predict_together(answer, feed.epoch(0), ids, feed.take_faults, self._company)
 
     def _keep(self, epoch: int, state: dict[str, Any]) -> None:
         """Remember the weights that are judged, and write the checkpoint."""
@@ -244,43 +262,45 @@ class _Course:
             self._watch = self._watch.after(epoch, watched_loss, weights)
             weights = self._watch.best_weights or weights
         self._weights = weights
-        if self._path is None:
-            return
+        if self._path is not None:
+            self._write(weights, state)
+
+    def _keep_part(self, part: Part, ends: bool) -> None:
+        """Write a checkpoint in the middle of an epoch: its weights are the latest, or the best so far."""
+        state = self._finite_state(f"after batch {part.batches} of epoch {part.epoch + 1}")
+        best = None if self._watch is None else self._watch.best_weights
+        parts = self._company.everyone(part)
+        self._write(best or self._step.judged_weights(state), state, parts)
+        if ends:
+            self._company.meet()  # until it is written
+            self._company.end_soon()
+
+    def _write(
+        self, weights: Mapping[str, Tensor], state: dict[str, Any], parts: Sequence[Part] = ()
+    ) -> None:
+        assert self._path is not None
+        count = self._ledger_count()
         past = Past(
             records=tuple(self._records),
             passes=tuple(self._passes),
-            counts=self._ledger_count().epochs,
+            counts=count.epochs,
+            mislabelled=count.mislabelled,
+            bad_samples=count.bad_samples,
             best_loss=None if self._watch is None else self._watch.best_loss,
             best_epoch=None if self._watch is None else self._watch.best_epoch,
         )
         command = shlex.join(sys.argv)
         run = {"course": self._course, "step": state, "command": command} | past.to_plain()
+        if parts:
+            run["part"] = told_of(parts)
         if self._company.rank == 0:
             save(self._path, Checkpoint(self._subject, weights, run))
 
     def _ledger_count(self) -> LedgerCount:
-        now = self._ledger_of_all.count()
-        return LedgerCount((*self._past.counts, *now.epochs), now.mislabelled)
-
-    def _found(self) -> Checkpoint | None:
-        """What is to be gone on from; None: nothing. Raises OptionError where it would be overwritten."""
-        path = self._path
-        if path is None:
-            return None
-        if not path.exists():
-            if self._training.resume:
-                self._listener.note(f"there is no {path} to go on from yet: training begins")
-            return None
-        if not self._training.resume:
-            raise OptionError(
-                f"--checkpoint {path} exists: go on from it with --resume, or choose another name"
-            )
-        found = read(path, (self._training.model,))
-        require_same(path, found.subject, self._subject)
-        require_course(path, found.run.get("course"), self._course)
-        return found
+        return self._past.with_these(self._ledger_of_all.count_finished())
 
     def _restore(self, found: Checkpoint) -> None:
+        assert self._path is not None
         try:
             self._step.model.load_state_dict(found.weights)
             self._step.restore(found.run["step"])
@@ -289,13 +309,20 @@ class _Course:
             cause = " ".join(str(error).split())
             raise CheckpointError(f"{self._path} is damaged: it does not fit its model ({cause})") from error
         self._weights = found.weights
-        if self._watch is not None:
+        self._part = part_of(self._path, found.run, len(self._records), self._company.rank)
+        if self._part is not None:
+            load_part(self._path, self._part, self._feed.resumable, self._new_ledger())
+        if self._watch is not None and self._records:
             best_loss, best_epoch = self._past.best_loss, self._past.best_epoch
             if best_loss is None or best_epoch is None:
                 raise CheckpointError(f"{self._path} is damaged: it does not tell its best epoch")
             self._watch = replace(
                 self._watch, best_loss=best_loss, best_epoch=best_epoch, best_weights=dict(found.weights)
             )
+
+    def _new_ledger(self) -> Ledger:
+        source = self._feed.work.source
+        return Ledger(source.ids("train"), Labels(source.labels), keeps_seen=self._company.size > 1)
 
     def _why_stop(self) -> str | None:
         if not self._records:
@@ -314,9 +341,8 @@ class _Course:
         predictions = None
         if self._held_out is not None:
             answer = answering(model, self._device, training.work.compute_dtype)
-            split = self._held_out
-            predictions = predict_together(answer, split.feed.epoch(0), split.ids, self._company)
-        target_seconds = self._target_seconds()
+            predictions = self._predicted_by(answer, self._held_out)
+        seconds_to_target = target_seconds(self._records, training.target_accuracy)
         run = TrainingRun(
             model=training.model,
             recipe=asdict(training.recipe),
@@ -326,15 +352,16 @@ class _Course:
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             stopped=stopped,
             target_accuracy=training.target_accuracy,
-            target_seconds=target_seconds,
+            target_seconds=seconds_to_target,
             # The epoch that reaches the target is the last. What an earlier process took, nobody timed.
-            target_wall_seconds=None if target_seconds is None or self._past.records else self._wall_seconds,
+            target_wall_seconds=None if seconds_to_target is None or self._resumed else self._wall_seconds,
             checkpoint=None if self._path is None else str(self._path),
         )
+        gap_seconds = epoch_gap_seconds(self._passes[len(self._past.passes) :])
         ledger = self._ledger_count()
         return Trained(
             run=run,
-            phase=Phase(tuple(self._passes), self._first_batch_seconds, self._epoch_gap_seconds()),
+            phase=Phase(tuple(self._passes), self._first_batch_seconds, gap_seconds),
             ledger=ledger if ledger.epochs else None,
             steps=self._step.steps,
             images=self._step.images,
@@ -348,23 +375,6 @@ class _Course:
         hosts = self._company.everyone(socket.gethostname())
         passes = zip(*self._passes_of_ranks, strict=True) if len(hosts) > 1 else ()
         return tuple(share_of(rank, hosts[rank], Phase(own)) for rank, own in enumerate(passes))
-
-    def _target_seconds(self) -> float | None:
-        target, seconds = self._training.target_accuracy, 0.0
-        for record in self._records:
-            seconds += record.seconds
-            if target is not None and record.accuracy is not None and record.accuracy >= target:
-                return seconds
-        return None
-
-    def _epoch_gap_seconds(self) -> float | None:
-        """Median wait for the first batch of an epoch that followed another.
-
-        The first one of this process, resumed or not, waits for the loader to start.
-        """
-        following = self._passes[len(self._past.passes) + 1 :]
-        gaps = [one.batch_wait_seconds[0] for one in following if one.batch_wait_seconds]
-        return statistics.median(gaps) if gaps else None
 
     def _new_model(self, *, begins: bool) -> Module:
         """begins: training does, and does not go on with the weights of a checkpoint."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from throughput.results import EpochRecord, Pass
+from throughput.results import Pass
+from throughput.trained import EpochRecord
 from throughput.training.epoch import Moment
 
 

@@ -1,0 +1,42 @@
+"""Addresses of remote files: which are taken, how they are joined, and how they are shown."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+SCHEMES = ("http", "https", "s3")
+"""Anything else, such as ``file:`` or ``pipe:``, is not opened, be it named or redirected to."""
+
+
+def is_remote(address: str) -> bool:
+    """Whether an address is one of a remote file."""
+    scheme, mark, _ = address.partition("://")
+    return bool(mark) and scheme.lower() in SCHEMES
+
+
+def beside(address: str, name: str) -> str:
+    """The address of ``name`` in the folder that holds ``address``; its query, which may be a key, stays."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}"))
+
+
+def folder_of(address: str) -> str:
+    """The address of the folder that holds a file or a folder."""
+    return beside(address, "").removesuffix("/")
+
+
+def within(folder: str, name: str) -> str:
+    """The address of ``name`` below a folder's."""
+    parts = urlsplit(folder)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
+
+
+def path_of(address: str) -> str:
+    """The path in an address, without its query."""
+    return urlsplit(address).path
+
+
+def shown(address: str) -> str:
+    """An address for messages: without a password, and without a query, which may be a signature."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

@@ -1,0 +1,185 @@
+"""Files on an HTTP server, through fsspec's sessions: one request a try, whose answer is looked at closely.
+
+RFC 9110: ranges are section 14, conditions 13.1, Retry-After 10.2.3.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import aiohttp
+from fsspec.asyn import sync
+from fsspec.implementations.http import HTTPFileSystem
+
+from throughput.sources.remote.retrying import FailedTryError, failed_status
+from throughput.sources.remote.stores import RemoteFile
+
+Result = TypeVar("Result")
+
+_CONNECT_SECONDS = 20
+_SILENT_SECONDS = 30
+"""A connection that brings nothing for so long is given up."""
+_PIECE_BYTES = 1 << 20
+_CONTENT_RANGE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_AS_IT_IS = {"Accept-Encoding": "identity"}
+"""A compressed answer would hold other bytes than those that were asked for."""
+_NO_SUCH_RANGE = 416
+
+
+class HttpStore:
+    """http:// and https://. Proxies and ~/.netrc are those of the environment.
+
+    Redirects are followed, to other hosts as well, but to http and https alone.
+    """
+
+    def __init__(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
+        kept = {"timeout": timeout, "trust_env": True}
+        self._files = HTTPFileSystem(client_kwargs=kept, skip_instance_cache=True)
+
+    def look_up(self, address: str) -> RemoteFile:
+        """Asked for by a range of one byte: addresses that are signed for GET refuse HEAD."""
+
+        async def take(response: aiohttp.ClientResponse) -> RemoteFile:
+            if response.status == _NO_SUCH_RANGE and _total(response) == 0:
+                return RemoteFile(address, 0, _version(response))
+            _require_success(response)
+            size_bytes = _total(response) if response.status == 206 else response.content_length
+            if size_bytes is None:
+                raise FailedTryError(
+                    "the server does not tell its size",
+                    again=False,
+                    advice="copy it to a server that does (Content-Length)",
+                )
+            return RemoteFile(address, size_bytes, _version(response), ranged=response.status == 206)
+
+        return self._get(address, {"Range": "bytes=0-0"}, take)
+
+    def read(self, file: RemoteFile, start: int, end: int) -> bytes:
+        """Raises FailedTryError for an answer that is not exactly these bytes of this version."""
+
+        async def take(response: aiohttp.ClientResponse) -> bytes:
+            _require_success(response)
+            if response.status != 206:
+                raise FailedTryError(
+                    "the server sent the whole file when asked for a part of it",
+                    again=False,
+                    advice="start again: it is fetched whole then",
+                )
+            if _total(response) != file.size_bytes:
+                raise failed_status(412, "(another size)")
+            body = await response.read()
+            if len(body) != end - start:
+                raise FailedTryError(f"truncated: {len(body)} of {end - start} bytes came", again=True)
+            return body
+
+        return self._get(file.address, {"Range": f"bytes={start}-{end - 1}"} | _unchanged(file), take)
+
+    def read_all(self, address: str) -> bytes:
+        """The whole of a small file."""
+
+        async def take(response: aiohttp.ClientResponse) -> bytes:
+            _require_success(response)
+            return await response.read()
+
+        return self._get(address, {}, take)
+
+    def stream(self, file: RemoteFile, take: Callable[[bytes], None]) -> None:
+        """Hand the whole of a file over, piece by piece. Raises FailedTryError where the body ends early."""
+
+        async def take_all(response: aiohttp.ClientResponse) -> None:
+            _require_success(response)
+            came_bytes = 0
+            async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                came_bytes += len(piece)
+                take(piece)
+            if came_bytes != file.size_bytes:
+                raise FailedTryError(f"truncated: {came_bytes} of {file.size_bytes} bytes came", again=True)
+
+        self._get(file.address, _unchanged(file), take_all)
+
+    def listed(self, folder: str) -> list[str]:  # noqa: ARG002 - part of the interface
+        """HTTP has no listing."""
+        return []
+
+    def _get(
+        self,
+        address: str,
+        headers: dict[str, str],
+        take: Callable[[aiohttp.ClientResponse], Awaitable[Result]],
+    ) -> Result:
+        """One request, and what ``take`` makes of the answer. Whatever breaks is a FailedTryError."""
+
+        async def get() -> Result:
+            session = await self._files.set_session()
+            async with session.get(self._files.encode_url(address), headers=_AS_IT_IS | headers) as response:
+                return await take(response)
+
+        try:
+            result: Result = sync(self._files.loop, get)
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlRedirectClientError) as error:
+            raise FailedTryError(
+                f"no address of an HTTP server: {error}", again=False, advice="check the address"
+            ) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise FailedTryError(
+                _said(error),
+                again=False,
+                advice="have its certificate trusted here (SSL_CERT_FILE), or check the address",
+            ) from error
+        except aiohttp.ClientPayloadError as error:
+            raise FailedTryError(f"truncated: {_said(error)}", again=True) from error
+        except TimeoutError as error:
+            raise FailedTryError(
+                f"the server was silent for {_SILENT_SECONDS} s (or {_CONNECT_SECONDS} s in connecting)",
+                again=True,
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise FailedTryError(_said(error), again=True) from error
+        return result
+
+
+def _require_success(response: aiohttp.ClientResponse) -> None:
+    if response.status not in (200, 206):
+        asked = response.headers.get("Retry-After")
+        raise failed_status(response.status, response.reason, None if asked is None else _seconds(asked))
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Retry-After: seconds, or a date."""
+    if retry_after.strip().isdigit():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _total(response: aiohttp.ClientResponse) -> int | None:
+    """The size of the whole file in Content-Range."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return int(found[1]) if found else None
+
+
+def _version(response: aiohttp.ClientResponse) -> str:
+    """The ETag, else the time of the last change; else one that is never met again."""
+    told = response.headers.get("ETag") or response.headers.get("Last-Modified")
+    return told or f"unknown {uuid.uuid4()}"
+
+
+def _unchanged(file: RemoteFile) -> dict[str, str]:
+    """The condition that the file is the one that was opened; a weak ETag cannot be asked for."""
+    if file.version.startswith('"'):
+        return {"If-Match": file.version}
+    if file.version.startswith(("W/", "unknown ")):
+        return {}
+    return {"If-Unmodified-Since": file.version}
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
