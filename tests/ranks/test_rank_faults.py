@@ -24,7 +24,7 @@ def row_of(path: Path) -> dict[str, Any]:
 
 
 def damage(folder: Path) -> tuple[list[str], int]:
-    """Cut the first and the last image to train on short, and one that is held out; the former, of how many."""
+    """Cut two images to train on short, and one that is held out; the former, and of how many."""
     source = open_source(folder)
     assert isinstance(source, FolderSource)
     train = source.ids("train")
@@ -48,6 +48,7 @@ def test_bad_images_of_any_rank_are_told_and_not_missing(
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     row = row_of(out)
+    assert len(row["ranks"]) == 2
     (epoch,) = row["ledger"]["epochs"]
     assert (epoch["expected"], epoch["unique"]) == (count, count - 2)
     assert [epoch[name] for name in ("corrupt", "missing", "duplicate", "unexpected")] == [2, 0, 0, 0]
@@ -92,12 +93,10 @@ def test_ranks_that_a_scheduler_ends_go_on_at_the_batch(torchrun: Torchrun, tmp_
     command = ("train", *data, *ONE_EPOCH, "--checkpoint=some.pt", "--resume", "--json=out.json")
     ran = torchrun(2, *command, cwd=tmp_path)
     assert ran.returncode != 0
-    told = re.search(
-        r"interrupted; the same command with --resume goes on behind batch (\d+) of ", ran.stderr
-    )
+    told = re.search(r"the same command with --resume goes on behind batch (\d+) of epoch 1\n", ran.stderr)
     assert told is not None, ran.stderr
     assert 5 <= int(told[1]) < 800
-    assert 'Traceback (most recent call last):\n  File "throughput' not in ran.stderr
+    assert ran.stderr.count("interrupted") == 1, ran.stderr
     ran = torchrun(2, *command, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     row = row_of(tmp_path / "out.json")

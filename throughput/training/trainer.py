@@ -7,7 +7,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
@@ -263,7 +263,7 @@ class _Course:
             weights = self._watch.best_weights or weights
         self._weights = weights
         if self._path is not None:
-            self._write(weights, state)
+            self._write(weights, state, [])
 
     def _keep_part(self, part: Part, ends: bool) -> None:
         """Write a checkpoint in the middle of an epoch: its weights are the latest, or the best so far."""
@@ -275,9 +275,7 @@ class _Course:
             self._company.meet()  # until it is written
             self._company.end_soon()
 
-    def _write(
-        self, weights: Mapping[str, Tensor], state: dict[str, Any], parts: Sequence[Part] = ()
-    ) -> None:
+    def _write(self, weights: Mapping[str, Tensor], state: dict[str, Any], parts: list[Part]) -> None:
         assert self._path is not None
         count = self._ledger_count()
         past = Past(
