@@ -30,7 +30,7 @@ from throughput.sources.remote.retrying import Retries
 from throughput.sources.remote.source import RemoteShardSource
 from throughput.sources.remote.stores import RemoteFile
 from throughput.sources.scan import ShardScan, scan_open_shard
-from throughput.sources.shards import indexed_shards, packed_shards
+from throughput.sources.shard_opening import indexed_shards, packed_shards
 from throughput.threads import in_threads
 
 Item = TypeVar("Item")
