@@ -13,6 +13,8 @@ from typing import Any
 from throughput.results import Results
 from throughput.results_file import foreign, places, read_results, read_runs
 
+_MOST = 1 << 63
+
 
 def load_results(path: Path) -> Results:
     """What ``--json`` wrote. Keys that this version does not know are left out, those that may be absent get
@@ -34,6 +36,9 @@ def results_of(place: str, run: dict[str, Any]) -> Results:
     """A run as JSON reads it. place: what to call it. Raises ThroughputError, naming place and key."""
     try:
         results: Results = _built(Results, run, "")
+        for number, row in enumerate(results.rows):
+            if any(ledger is not None and not ledger.epochs for ledger in (row.ledger, row.held_out_ledger)):
+                raise _UnfitError(f"rows[{number}] has a ledger of no epoch")  # noqa: TRY301 - as of one that misfits
     except _UnfitError as error:
         raise foreign(place, str(error)) from error
     return results
@@ -66,16 +71,23 @@ def _built(kind: Any, value: Any, where: str) -> Any:
     if hasattr(kind, "from_json"):
         try:
             return kind.from_json(value)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise _UnfitError(f"{where} is not one ({error})") from error
     if dataclasses.is_dataclass(kind):
         return _instance(kind, _required(isinstance(value, dict), value, where), where)
     if kind is float:
         if value is None:
             return math.nan
-        return float(_required(isinstance(value, (int, float)) and not isinstance(value, bool), value, where))
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        return float(_required(_is_number(value, (int, float)), value, where))
+    fits = _is_number(value, int) if kind is int else isinstance(value, kind)
     return _required(fits, value, where)
+
+
+def _is_number(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """Whether it is one that machines count with: JSON has whole numbers of any length."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    return not isinstance(value, int) or abs(value) < _MOST
 
 
 def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -195,7 +195,12 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Evaluation:
-        """What ``to_json`` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        """What ``to_json`` gave. Raises KeyError, TypeError, ValueError or OverflowError for all else."""
+        numbers = [told[name] for name in ("images", "loss", "top1", "mae", "r2", "top5") if name in told]
+        if not isinstance(told["subject"], str) or not all(
+            one is None or (isinstance(one, (int, float)) and abs(one) < 1 << 63) for one in numbers
+        ):
+            raise TypeError("its subject is no text, or a figure no number")
         if "classes" not in told:
             return cls(
                 told["subject"], (), Regression(*(told[name] for name in ("images", "loss", "mae", "r2")))
@@ -207,6 +212,8 @@ class Evaluation:
             matrix = np.array(told["confusion"], np.int64).reshape(len(classes), len(classes))
             label, answer = matrix.nonzero()
             cells = np.stack([label, answer, matrix[label, answer]], axis=1)
+        if (cells < 0).any() or (cells[:, :2] >= len(classes)).any() or (cells[:, 2] > 2**53).any():
+            raise ValueError("a cell of the confusion matrix is beyond its classes, or counts no images")
         return cls(told["subject"], classes, Classification(told["loss"], len(classes), cells, told["top5"]))
 
 

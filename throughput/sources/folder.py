@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -169,9 +170,12 @@ def _images_below(root: Path, class_folder: str) -> tuple[list[tuple[str, os.sta
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result:
     try:
-        return entry.stat()
+        status = entry.stat()
     except OSError as error:
         raise SourceError(f"cannot read {entry.path}: {error.strerror}; repair or remove it") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe is waited on for ever, and a device may have no end
+        raise SourceError(f"{entry.path} is no file but a pipe, a socket or a device: remove it")
+    return status
 
 
 def _known() -> str:

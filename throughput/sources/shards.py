@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ from throughput.sources.shard_index import (
 )
 from throughput.sources.splits import checked_parts, seeded_validation, split_ids
 
+_ID = re.compile(r"[0-9]{1,18}")
 _FEWEST_OPEN, _MOST_OPEN = 64, 1024
 Found = TypeVar("Found")
 
@@ -260,14 +262,16 @@ def open_packed(
     split_fraction: held out of each class, where the source brought no split.
     Raises SourceError for a shard that is missing or was altered.
     """
+    if not manifest.shards:
+        raise SourceError(f"the manifest of {root} names no shard: pack the images again")
     shards = [str(root.absolute() / shard.name) for shard in manifest.shards]
     for path, shard in zip(shards, manifest.shards, strict=True):
         _require_whole(path, shard.bytes)
     fingerprint = shards_fingerprint(shards, None)
     index = shard_index(shards, None, fingerprint, progress)
     keys = [key_of(member) for member in (index.members[i] for i in range(len(index.members)))]
-    ids = np.array([int(key) if key.isascii() and key.isdigit() else -1 for key in keys], dtype=np.int64)
-    if not np.array_equal(np.sort(ids), np.arange(manifest.samples)):
+    ids = np.array([int(key) if _ID.fullmatch(key) else -1 for key in keys], dtype=np.int64)
+    if len(ids) != manifest.samples or not np.array_equal(np.sort(ids), np.arange(len(ids))):
         raise SourceError(
             f"the shards in {root} do not hold the samples of their manifest: pack the images again"
         )
