@@ -112,6 +112,8 @@ def _instance(kind: Any, found: Mapping[str, Any], where: str) -> Any:
             values[field.name] = _built(hints[field.name], found[field.name], place)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise _UnfitError(f"{place} is missing")
+    if (values.get("low") is None) != (values.get("high") is None):
+        raise _UnfitError(f"{where} has one end of an interval")
     return kind(**values)
 
 

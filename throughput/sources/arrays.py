@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -208,6 +209,7 @@ def _labels(
             "of one-hot rows save array.argmax(axis=1), of targets floats"
         )
     if labels.dtype.kind == "U":
+        _require_characters(path, labels)
         names, numbers = np.unique(labels, return_inverse=True)
         return tuple(str(name) for name in names), numbers.astype(np.int64)
     if labels.dtype.kind not in "iub":
@@ -223,6 +225,13 @@ def _labels(
         )
     _require_numbered(path, labels)
     return tuple(str(number) for number in range(int(labels.max()) + 1)), labels.astype(np.int64)
+
+
+def _require_characters(path: str | Path, names: NDArray[Any]) -> None:
+    """Raise SourceError where a name holds a number that is no character's, which Python makes no text of."""
+    codes = np.ascontiguousarray(names).view(names.dtype.byteorder.replace("|", "=") + "u4")
+    if names.dtype.itemsize and codes.max(initial=0) > sys.maxunicode:
+        raise SourceError(f"{path} is damaged: a label holds what is no character; save it again")
 
 
 def _require_numbered(path: str | Path, labels: NDArray[Any]) -> None:

@@ -161,8 +161,8 @@ def _column(entry: zipfile.ZipInfo, archive: zipfile.ZipFile, most_bytes: int) -
 def _is_sound(index: ShardIndex, shards: Sequence[str]) -> bool:
     """Whether all that a kept index says can be: it decides what is read, and how much."""
     ends, count = index.members.ends, len(index.labels)
-    columns = (index.members, index.shard_of, index.offsets, index.sizes)
-    if not count or any(len(column) != count for column in columns):
+    columns = (ends[1:], index.shard_of, index.offsets, index.sizes)
+    if not count or len(ends) != count + 1 or any(len(column) != count for column in columns):
         return False
     if ends[0] != 0 or ends[-1] != len(index.members.blob) or (np.diff(ends) < 0).any():
         return False

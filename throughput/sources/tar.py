@@ -80,6 +80,10 @@ def regular_members(file: BinaryIO, where: str) -> Iterator[Member]:
                 f"but the file ends at byte {end}; copy or make the shard again"
             )
         _require_readable(header.kind, data_bytes, where, position)
+        if header.kind in b"xL" and (name is not None or size is not None):
+            raise SourceError(  # programs disagree about which of them counts
+                f"{where} has two headers about one member, one at byte {position}: make the shard again"
+            )
         if header.kind == b"x":
             name, size = _pax(file.read(data_bytes), where, position)
         elif header.kind == b"L":
