@@ -18,7 +18,7 @@ from throughput.canonical import Boxes, centre_crop, draw_boxes
 from throughput.contracts import Work
 from throughput.errors import SampleError
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
 """What is looked for in an image, whatever its name says. Pillow knows many more, and would hand PostScript,
 which is a program, to Ghostscript to be run."""
 _MOST_RESIZED_PIXELS = 64_000_000

@@ -57,5 +57,4 @@ def main(name: str, seed: int, first: int, count: int, seconds: float, folder: P
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parent)]
     main(sys.argv[1], *map(int, sys.argv[2:5]), float(sys.argv[5]), Path(sys.argv[6]))

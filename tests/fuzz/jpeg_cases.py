@@ -1,4 +1,4 @@
-"""Cases for what reads JPEGs: regions that are cut out, lossless transcoding, and the loader that uses them."""
+"""Cases for what reads JPEGs: regions that are cut out, lossless transcoding, and the loader of regions."""
 
 from __future__ import annotations
 

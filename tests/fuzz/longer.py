@@ -1,8 +1,8 @@
-"""Fuzzes all readers, or those named, for some time: ``python tests/fuzz/longer.py SECONDS [--seed N] [NAME...]``.
+"""Fuzzes all readers, or those named, for some time: ``longer.py SECONDS [--seed N] [NAME...]``.
 
-Each reader has an equal share of the time, in processes of some hundred cases, each of another seed. Readers with
-compiled kernels run once more with bounds checked (NUMBA_BOUNDSCHECK), marked ``+bounds``. Prints a table, and
-what went wrong with the command that makes it happen again. Exit status: 1 where anything did.
+Each reader has an equal share of the time, in processes of some hundred cases, each of another seed. Readers
+with compiled kernels run once more with bounds checked (NUMBA_BOUNDSCHECK), marked ``+bounds``. Prints a
+table, and what went wrong with the command that makes it happen again. Exit status: 1 where anything did.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent)]
 
 from readers import READERS
 from running import Tally, run_cases
@@ -50,7 +48,7 @@ def _runs(names: list[str], scratch: Path) -> Iterator[tuple[str, str, Mapping[s
     for name in names:
         yield name, name, {}
         if READERS[name].kernels:
-            # Machine code that does not look at bounds is kept for the same functions: it needs its own place.
+            # What is kept of machine code does not say whether it looks at bounds: it needs its own place.
             yield f"{name}+bounds", name, {
                 "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(scratch / "checked"),
             }  # fmt: skip
