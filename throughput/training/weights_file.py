@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -42,18 +43,25 @@ def read_file(path: Path) -> Any:
 def _read(file: IO[bytes], path: Path) -> Any:
     is_zip = file.read(len(_ZIP)) == _ZIP
     if is_zip:
-        _require_sound_archive(file)
+        record_bytes = _record_bytes(file)
         # Mapped, a tensor cannot reach beyond the end of the file, nor ask for more memory.
         content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
     else:
         file.seek(0)
         content = torch.load(file, map_location="cpu", weights_only=True)
-    _require_held(content, path.stat().st_size)
+    held_bytes = _held_bytes(content)
+    if sum(held_bytes.elements()) > path.stat().st_size:
+        raise ValueError("its tensors tell of more numbers than it holds")
+    if is_zip and not held_bytes <= record_bytes:
+        raise ValueError("a tensor is not of its record's size")
     return _copied(content, {}) if is_zip else content
 
 
-def _require_sound_archive(file: IO[bytes]) -> None:
-    """Raise ValueError for an archive that is packed, or is not what was written (CRC-32)."""
+def _record_bytes(file: IO[bytes]) -> Counter[int]:
+    """How many records of an archive have which size.
+
+    Raises ValueError where they are packed, or are not what was written (CRC-32).
+    """
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -62,10 +70,12 @@ def _require_sound_archive(file: IO[bytes]) -> None:
             raise ValueError("a record comes twice")
         if damaged := archive.testzip():
             raise ValueError(f"its record {damaged} is not what was written (CRC-32)")
+        return Counter(entry.file_size for entry in entries)
 
 
-def _require_held(content: Any, size_bytes: int) -> None:
-    """Raise ValueError where the tensors together hold more than the file does."""
+def _held_bytes(content: Any) -> Counter[int]:
+    """How many stretches of memory of which size the tensors show. Raises ValueError for one that shows more
+    numbers than there are, or is no plain array of them."""
     storages = {}
     for tensor in _tensors(content):
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
@@ -73,8 +83,7 @@ def _require_held(content: Any, size_bytes: int) -> None:
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ValueError("a tensor tells of more numbers than it holds")
         storages[_place(tensor)] = tensor.untyped_storage().nbytes()
-    if sum(storages.values()) > size_bytes:
-        raise ValueError("its tensors tell of more numbers than it holds")
+    return Counter(size for size in storages.values() if size)
 
 
 def _place(tensor: Tensor) -> tuple[int, int]:
