@@ -38,6 +38,7 @@ def main(name: str, seed: int, first: int, count: int, seconds: float, folder: P
         if number == first + _WARM:  # libraries are loaded and kernels compiled: from here on it is bounded
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + MORE_BYTES, resource.RLIM_INFINITY))
+            end = time.monotonic() + seconds
         elif time.monotonic() > end:
             break
         os.pwrite(at, b"%12d" % number, 0)

@@ -6,6 +6,7 @@ import io
 import sys
 import warnings
 import zlib
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,10 @@ def regions(folder: Path) -> Case:
     source: Any = open_source(folder / "packed")
     shard = Path(source.shards[0])
     sound = shard.read_bytes()
-    works = [Work(source, split, image_size=16) for split in ("train", "val")]
+    without = replace(source, indexed=False)  # no checksums: the markers are looked for
+    works = [Work(one, split, image_size=16) for one in (source, without) for split in ("train", "val")]
+    # Loaders that compare every sample with its checksum have no such option.
+    verifying = Ways(verify=True) if "verify" in {field.name for field in fields(Ways)} else Ways()
 
     @cache
     def renderer(work: int, ways: Ways) -> Renderer:
@@ -189,7 +193,7 @@ def regions(folder: Path) -> Case:
         return out
 
     def case(rng: Generator) -> Outcome:
-        sample, work, epoch = (int(one) for one in rng.integers([len(source.labels), 2, 100]))
+        sample, work, epoch = (int(one) for one in rng.integers([len(source.labels), 4, 100]))
         begin, size = int(source.offsets[sample]), int(source.sizes[sample])
         image = sound[begin : begin + size]
         damaged = _damaged(rng, image, image)[:size].ljust(size, b"\0")
@@ -197,15 +201,15 @@ def regions(folder: Path) -> Case:
             file.seek(begin)
             file.write(damaged)
         try:
-            verified = rendered(work, Ways(verify=True), epoch, sample)
-            ours = rendered(work, Ways(), epoch, sample)
+            ours = rendered(work, verifying if works[work].source.indexed else Ways(), epoch, sample)
             theirs = rendered(work, Ways(region=False), epoch, sample)
         finally:
             with shard.open("r+b") as file:
                 file.seek(begin)
                 file.write(image)
-        changed = zlib.crc32(damaged) != zlib.crc32(image)
-        require((verified is None) == changed, "a changed byte was not found, or a sound image refused")
+        if works[work].source.indexed:
+            changed = zlib.crc32(damaged) != zlib.crc32(image)
+            require((ours is None) == changed, "a changed byte was not found, or a sound image refused")
         if ours is not None and theirs is not None:
             far = int(np.abs(ours.astype(int) - theirs).max())
             require(far <= 1, f"the crop of the region is {far} from that of the whole")

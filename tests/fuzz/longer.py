@@ -8,11 +8,15 @@ table, and what went wrong with the command that makes it happen again. Exit sta
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the code beside these tests
 
 from readers import READERS
 from running import Tally, run_cases
@@ -32,48 +36,51 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fz-") as scratch:
         runs = list(_runs(given.names, Path(scratch)))
-        rows = [
-            _row(
-                label, list(_tallies(name, environment, given.seconds / len(runs), given.seed, Path(scratch)))
-            )
-            for label, name, environment in runs
-        ]
+        seconds = given.seconds / len(runs)
+        rows = [_row(run, list(_tallies(run, seconds, given.seed, Path(scratch)))) for run in runs]
     widths = [max(len(str(row[place])) for row in (_COLUMNS, *rows)) for place in range(len(_COLUMNS))]
     for row in (_COLUMNS, *rows):
         print("  ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)))
     sys.exit(any(sum(row[4:]) for row in rows))
 
 
-def _runs(names: list[str], scratch: Path) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+class _Run(NamedTuple):
+    """Cases of a reader in one environment."""
+
+    label: str
+    reader: str
+    environment: Mapping[str, str]
+
+
+def _runs(names: list[str], scratch: Path) -> Iterator[_Run]:
+    # What is kept of machine code does not say whether it looks at bounds: it needs its own place.
+    checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(scratch / "checked")}
     for name in names:
-        yield name, name, {}
+        yield _Run(name, name, {})
         if READERS[name].kernels:
-            # What is kept of machine code does not say whether it looks at bounds: it needs its own place.
-            yield f"{name}+bounds", name, {
-                "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(scratch / "checked"),
-            }  # fmt: skip
+            yield _Run(f"{name}+bounds", name, checked)
 
 
-def _tallies(
-    name: str, environment: Mapping[str, str], seconds: float, seed: int, scratch: Path
-) -> Iterator[Tally]:
+def _tallies(run: _Run, seconds: float, seed: int, scratch: Path) -> Iterator[Tally]:
     end = time.monotonic() + seconds
-    first = 0
+    process = 0
     while (left := end - time.monotonic()) > 0:
-        number = seed * 100_000 + first // _CASES
+        number = seed * 100_000 + process
+        folder = scratch / f"{run.label}-{number}"
         tally = run_cases(
-            name, number, scratch / f"{name}-{number}", count=_CASES, seconds=min(left, _SLICE_SECONDS),
-            environment=environment,
+            run.reader, number, folder, count=_CASES, seconds=min(left, _SLICE_SECONDS),
+            environment=run.environment,
         )  # fmt: skip
         if tally.faults:
-            print(f"{name}: {tally.faults}", file=sys.stderr)
+            print(f"{run.label}: {tally.faults}", file=sys.stderr)
+        shutil.rmtree(folder)
         yield tally
-        first += _CASES
+        process += 1
 
 
-def _row(label: str, tallies: list[Tally]) -> tuple[str, int, int, int, int, int, int]:
+def _row(run: _Run, tallies: list[Tally]) -> tuple[str, int, int, int, int, int, int]:
     return (
-        label,
+        run.label,
         sum(one.cases for one in tallies),
         sum(one.refused for one in tallies),
         sum(one.right for one in tallies),

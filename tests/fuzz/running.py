@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import throughput
+
 CHILD = Path(__file__).with_name("child.py")
 
 
@@ -40,6 +42,10 @@ class Tally:
         return f"python tests/fuzz/child.py {self.reader} {self.seed} {number} 1 600 FOLDER"
 
 
+def _path() -> list[str]:
+    return [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+
+
 def run_cases(
     reader: str,
     seed: int,
@@ -57,6 +63,8 @@ def run_cases(
         "THROUGHPUT_CACHE": str(folder / "cache"),
         "TMPDIR": str(folder),
         "PYTHONFAULTHANDLER": "1",
+        # What is tested here is what is tested there, wherever another one is installed.
+        "PYTHONPATH": os.pathsep.join([str(Path(throughput.__file__).parents[1]), *_path()]),
         **(environment or {}),
     }
     command = [sys.executable, str(CHILD), reader, *map(str, (seed, first, count, seconds)), str(folder)]
