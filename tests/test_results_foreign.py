@@ -58,7 +58,7 @@ def changed(tmp_path: Path, *keys: Any, value: Any) -> Path:
         (("rows", 0, "verdict", "suggestions", 0, "measured"), {"median": 1.0, "low": None, "high": 2.0}),
         (("comparisons", 0, "low"), None),
     ],
-    ids=str,
+    ids=lambda given: str(given)[:60],
 )
 def test_what_cannot_be_is_named(tmp_path: Path, keys: tuple[Any, ...], value: Any) -> None:
     path = changed(tmp_path, *keys, value=value)

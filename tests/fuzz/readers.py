@@ -19,6 +19,8 @@ def _from(module: str, function: str) -> Callable[[Path], Case]:
     return made
 
 
+FAULTY = Reader("faulty", _from("faulty_cases", "faulty"))
+"""Shows that faults are seen."""
 READERS = {
     reader.name: reader
     for reader in (

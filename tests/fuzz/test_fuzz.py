@@ -29,6 +29,20 @@ def test_words_or_the_right_answer(reader: str, tmp_path: Path) -> None:
     assert tally.refused > 0 or reader == "index"
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("wrong", "another answer"), ("crash", "status -6 in case 3"), ("hang", "status -14 in case 3"),
+        ("memory", "MemoryError"), ("error", "KeyError"),
+    ],
+)  # fmt: skip
+def test_every_kind_of_fault_is_seen(fault: str, words: str, tmp_path: Path) -> None:
+    tally = run_cases("faulty", 1, tmp_path / fault, count=4, environment={"FUZZ_CASE_SECONDS": "0.2"})
+    assert words in tally.faults
+    assert "child.py faulty 1 3 1" in tally.faults
+    assert tally.cases == 4
+
+
 @pytest.mark.parametrize("reader", WITHOUT_COMPILER)
 def test_kernels_stay_within_their_arrays(reader: str, tmp_path: Path) -> None:
     tally = run_cases(

@@ -179,6 +179,26 @@ def test_an_index_that_is_an_archive_or_a_pipe(packed_shard):
         open_shard_index(str(packed_shard), 4)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ends": np.zeros(0, np.int64)}, {"sizes": np.array([1 << 62] * 4)}, {"labels": np.array([-1] * 4)},
+        {"offsets": np.array([-512] * 4)}, {"shard_of": np.array([0, 0, 0, 7], np.int32)},
+        {"labels": np.zeros(3, np.int64)}, {"sizes": np.ones(4)}, {"ends": np.array([0, 9, 3, 20, 52])},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_kept_index_that_says_what_cannot_be_is_made_again(cache, packed_shard, change):
+    source = open_source(packed_shard.parent)
+    (kept,) = (cache / "index").glob("*.npz")
+    with np.load(kept) as arrays:
+        columns = {name: arrays[name] for name in arrays.files}
+    with kept.open("wb") as file:
+        np.savez(file, **(columns | change))
+    again = open_source(packed_shard.parent)
+    assert [again.read(place) for place in range(4)] == [source.read(place) for place in range(4)]
+
+
 @pytest.mark.parametrize("shape", ["(1000000000000,)", "(-4,)", "(4, 1)", "(3,)"])
 def test_an_index_whose_header_tells_of_another_size(packed_shard, shape):
     path = packed_shard.with_suffix(".intervals.npy")
