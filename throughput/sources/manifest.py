@@ -98,13 +98,13 @@ def read_manifest(path: Path) -> Manifest | None:
         return None
     if record.get("version") not in _READ:
         raise SourceError(
-            f"{path} has version {record.get('version')!r} and this release reads {VERSION}: "
+            f"{path} has version {str(record.get('version'))[:20]} and this release reads {VERSION}: "
             f"update throughput or pack the images again"
         )
     try:
         return _manifest(record)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(f"{path} is damaged ({error!r}): pack the images again") from error
+        raise SourceError(f"{path} is damaged ({repr(error)[:200]}): pack the images again") from error
 
 
 def manifest_above(shard: Path) -> Manifest | None:

@@ -113,7 +113,7 @@ def _copied(content: Any, copies: dict[tuple[int, int], UntypedStorage]) -> Any:
     if isinstance(content, Tensor):
         place = _place(content)
         if place not in copies:
-            copies[place] = content.untyped_storage().clone()
+            copies[place] = content.untyped_storage().clone()  # type: ignore[no-untyped-call] # torch types it not
         shown = content.detach()
         return torch.empty(0, dtype=shown.dtype).set_(
             copies[place], shown.storage_offset(), shown.size(), shown.stride()
