@@ -87,7 +87,7 @@ def regular_members(file: BinaryIO, where: str) -> Iterator[Member]:
         if header.kind == b"x":
             name, size = _pax(file.read(data_bytes), where, position)
         elif header.kind == b"L":
-            name = file.read(data_bytes).rstrip(b"\0")
+            name = file.read(data_bytes).partition(b"\0")[0]
         elif not is_extension:
             path = header.name if name is None else name
             name = size = None
