@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("seconds", type=float)
     parser.add_argument("names", nargs="*", default=list(READERS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory(prefix="fz-") as scratch:
         runs = list(_runs(given.names, Path(scratch)))
         seconds = given.seconds / len(runs)
