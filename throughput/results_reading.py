@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from throughput.results import Results
+from throughput.results import Results, Row
 from throughput.results_file import foreign, places, read_results, read_runs
 
 _MOST = 1 << 63
@@ -37,11 +37,19 @@ def results_of(place: str, run: dict[str, Any]) -> Results:
     try:
         results: Results = _built(Results, run, "")
         for number, row in enumerate(results.rows):
-            if any(ledger is not None and not ledger.epochs for ledger in (row.ledger, row.held_out_ledger)):
-                raise _UnfitError(f"rows[{number}] has a ledger of no epoch")  # noqa: TRY301 - as of one that misfits
+            _require_sound(row, f"rows[{number}]")
     except _UnfitError as error:
         raise foreign(place, str(error)) from error
     return results
+
+
+def _require_sound(row: Row, where: str) -> None:
+    """Raise _UnfitError for parts that fit each by itself, and cannot be together."""
+    if any(ledger is not None and not ledger.epochs for ledger in (row.ledger, row.held_out_ledger)):
+        raise _UnfitError(f"{where} has a ledger of no epoch")
+    passes = () if row.train is None else row.train.passes
+    if row.training is not None and len(row.training.epochs) != len(passes):
+        raise _UnfitError(f"{where}.training tells of another number of epochs than train has passes")
 
 
 class _UnfitError(Exception):
