@@ -52,7 +52,6 @@ def changed(tmp_path: Path, *keys: Any, value: Any) -> Path:
         (("rows", 0, "peak_rss_bytes"), 10**30),
         (("rows", 0, "ledger", "epochs"), []),
         (("rows", 0, "training", "epochs"), []),
-        (("rows", 0, "train"), None),
         (("rows", 0, "evaluation", "confusion"), [[10**30, 0], [0, 0]]),
         (("rows", 0, "evaluation", "confusion"), [[-1, 0], [0, 0]]),
         (("rows", 0, "evaluation", "subject"), 7),

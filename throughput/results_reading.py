@@ -47,8 +47,8 @@ def _require_sound(row: Row, where: str) -> None:
     """Raise _UnfitError for parts that fit each by itself, and cannot be together."""
     if any(ledger is not None and not ledger.epochs for ledger in (row.ledger, row.held_out_ledger)):
         raise _UnfitError(f"{where} has a ledger of no epoch")
-    passes = () if row.train is None else row.train.passes
-    if row.training is not None and len(row.training.epochs) != len(passes):
+    epochs = None if row.training is None else len(row.training.epochs)
+    if epochs is not None and row.train is not None and epochs != len(row.train.passes):
         raise _UnfitError(f"{where}.training tells of another number of epochs than train has passes")
 
 
