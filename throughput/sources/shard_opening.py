@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from throughput.sources.names import Names
 from throughput.sources.scan import key_of
 from throughput.sources.shards import ShardSource
 from throughput.sources.splits import seeded_validation
+
+_ID = re.compile(r"[0-9]{1,18}")
 
 
 def open_shards(
@@ -93,6 +96,8 @@ def open_packed(
     split_fraction: held out of each class, where the source brought no split.
     Raises SourceError for a shard that is missing or was altered.
     """
+    if not manifest.shards:
+        raise SourceError(f"the manifest of {root} names no shard: pack the images again")
     shards = [str(root.absolute() / shard.name) for shard in manifest.shards]
     for path, shard in zip(shards, manifest.shards, strict=True):
         _require_whole(path, shard.bytes)
@@ -118,8 +123,8 @@ def packed_shards(
     Raises SourceError where the index is not of this manifest's samples.
     """
     keys = [key_of(member) for member in (index.members[i] for i in range(len(index.members)))]
-    ids = np.array([int(key) if key.isascii() and key.isdigit() else -1 for key in keys], dtype=np.int64)
-    if not np.array_equal(np.sort(ids), np.arange(manifest.samples)):
+    ids = np.array([int(key) if _ID.fullmatch(key) else -1 for key in keys], dtype=np.int64)
+    if len(ids) != manifest.samples or not np.array_equal(np.sort(ids), np.arange(len(ids))):
         raise SourceError(
             f"the shards in {root} do not hold the samples of their manifest: pack the images again"
         )
