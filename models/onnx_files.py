@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from throughput.contracts import IMAGE_SIZE, IMAGENET_MEAN, IMAGENET_STD, Source
 from throughput.errors import ThroughputError, first_line
-from throughput.training.checkpoint import Subject, outputs_for, subject_from
+from throughput.training.checkpoint import (
+    MOST_OUTPUTS,
+    MOST_PIXELS_A_SIDE,
+    Subject,
+    outputs_for,
+    subject_from,
+)
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -120,12 +126,27 @@ def parse(path: Path, data: bytes) -> ModelProto:
         raise OnnxError(f"{path} is no ONNX file: {first_line(error)}") from error
     if not model.graph.node or not model.opset_import:
         raise OnnxError(f"{path} is no ONNX file: it holds no graph")
-    if any(one.data_location == onnx.TensorProto.EXTERNAL for one in model.graph.initializer):
+    if any(one.data_location == onnx.TensorProto.EXTERNAL for one in _tensors(model)):
         raise OnnxError(
             f"{path} keeps its weights in files beside it (external data), which is not read here: save it "
             "as one file, with onnx.save_model(model, path, save_as_external_data=False), if it is below 2 GB"
         )
     return model
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """All tensors of a model, be they weights, constants, sparse ones, or those of a graph within a node."""
+    import onnx
+
+    waiting = [message]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, onnx.TensorProto):
+            yield one
+            continue
+        for field, value in one.ListFields():
+            if field.message_type is not None:
+                waiting += [value] if hasattr(value, "ListFields") else value
 
 
 def with_metadata(
@@ -205,7 +226,7 @@ def _subject(path: Path, told: Mapping[str, str]) -> Subject | None:
         return None
     try:
         values = json.loads(told[f"{_OURS}subject"])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OnnxError(f"{path} has damaged metadata: {error}") from error
     return subject_from(path, values)
 
@@ -216,7 +237,11 @@ def _guessed(path: Path, shape: list[int | None], outputs: list[int | None]) -> 
     assert channels is not None
     if height != width:
         raise OnnxError(f"{path} takes images of {height} x {width}: square ones are wanted")
-    if len(outputs) != 2 or not outputs[1]:
+    if height is not None and not 0 <= height <= MOST_PIXELS_A_SIDE:
+        raise OnnxError(
+            f"{path} takes images of {height} pixels a side: 1 to {MOST_PIXELS_A_SIDE} are possible"
+        )
+    if len(outputs) != 2 or not outputs[1] or not 0 < outputs[1] <= MOST_OUTPUTS:
         raise OnnxError(f"{path} does not tell how many classes it knows: an output (N, classes) is wanted")
     mean, std = (
         scale if channels == len(scale) else (round(sum(scale) / len(scale), 6),)

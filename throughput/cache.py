@@ -5,33 +5,84 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from throughput.errors import RoomError
+from throughput.errors import CacheError, RoomError
 
 CACHE_LIMIT_BYTES = 5 * 10**9
 """A conversion larger than this is the user's to place: the error names the ``pack`` command."""
 
 
+_BY_OTHERS = 0o022
+"""Permission bits by which the group or anybody may write."""
+_OWNERS_ALONE = 0o700
+
+
 def cache_folder(*parts: str) -> Path:
-    """``$THROUGHPUT_CACHE`` or ``$XDG_CACHE_HOME/throughput`` or ``~/.cache/throughput``; made if absent."""
-    base = os.environ.get("THROUGHPUT_CACHE")
-    if not base:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "throughput", *parts)
-    else:
-        folder = Path(base, *parts)
+    """``$THROUGHPUT_CACHE`` or ``$XDG_CACHE_HOME/throughput`` or ``~/.cache/throughput``; made if absent.
+
+    Raises RoomError where it cannot be made, CacheError where it is not this user's alone to write to.
+    """
+    base = _base()
+    folder = base.joinpath(*parts)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        base.parent.mkdir(parents=True, exist_ok=True)
+        for step in (base, *(base.joinpath(*parts[:number]) for number in range(1, len(parts) + 1))):
+            step.mkdir(mode=_OWNERS_ALONE, exist_ok=True)
+            require_own(step)
     except OSError as error:
         raise RoomError(
             f"cannot make the cache folder {folder}: {error.strerror}; "
             "set THROUGHPUT_CACHE to a folder that can be written"
         ) from error
     return folder
+
+
+def _base() -> Path:
+    """The cache folder itself, which need not be there. Raises RoomError for a user without a home."""
+    base = os.environ.get("THROUGHPUT_CACHE")
+    if base:
+        return Path(base)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "throughput")
+    except RuntimeError as error:
+        raise RoomError(f"no place for the cache folder ({error}): set THROUGHPUT_CACHE to one") from error
+
+
+def require_own(path: Path) -> None:
+    """Raise CacheError where somebody else could have made a file or folder in the cache, or altered it.
+
+    What lies there is used without another look, so it must be this user's or root's, and no group's. A link
+    counts with what it leads to. Raises OSError for what is not there.
+    """
+    status = path.stat()
+    others = {path.lstat().st_uid, status.st_uid} - {os.geteuid(), 0}
+    if others:
+        raise CacheError(
+            f"{path} in the cache belongs to another user (uid {min(others)}), who may have put anything "
+            "there: set THROUGHPUT_CACHE to a folder of your own"
+        )
+    if status.st_mode & _BY_OTHERS:
+        raise CacheError(
+            f"others may write to {path} in the cache (mode {stat.S_IMODE(status.st_mode):o}): remove it, "
+            f"run `chmod go-w {path}` if you trust what it holds, or set THROUGHPUT_CACHE to another folder"
+        )
+
+
+def usual_mode(path: Path, most: int) -> int:
+    """Permissions of a new file (``most`` 0o666) or folder (0o777): in the cache its owner's alone, elsewhere
+    as the user wants files."""
+    with suppress(RoomError):
+        if path.resolve().is_relative_to(_base().resolve()):
+            return most & _OWNERS_ALONE
+    umask = os.umask(0)
+    os.umask(umask)
+    return most & ~umask
 
 
 def require_room(folder: Path, needed_bytes: int, purpose: str) -> None:
@@ -63,9 +114,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; what we write is as readable as any other file of this user.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).chmod(usual_mode(path, 0o666))
         Path(temporary).replace(path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)

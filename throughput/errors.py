@@ -47,6 +47,10 @@ class RoomError(ThroughputError):
     """A disk or a limit has no room for what would be written."""
 
 
+class CacheError(RoomError):
+    """The cache folder, or what lies in it, is another user's, or others may write to it."""
+
+
 class NothingMeasuredError(ThroughputError):
     """Every row was skipped or failed."""
 

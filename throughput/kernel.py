@@ -57,7 +57,7 @@ def _digest() -> str:
 def one_process_compiles() -> Iterator[None]:
     """Of processes that begin together one compiles, and the others find what it kept."""
     try:
-        descriptor = os.open(cache_folder() / "kernels.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(cache_folder() / "kernels.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (OSError, RoomError):  # each for itself
         yield
         return

@@ -20,6 +20,9 @@ from throughput.canonical import Boxes, centre_crop, draw_boxes
 from throughput.contracts import Fault, Work
 from throughput.errors import SampleError
 
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
+"""What is looked for in an image, whatever its name says. Pillow knows many more, and would hand PostScript,
+which is a program, to Ghostscript to be run."""
 _MOST_RESIZED_PIXELS = 64_000_000
 """Of a val image as a whole. One a thousand times as wide as high has more: only its centre is made then,
 which differs from that of the whole by rounding."""
@@ -78,7 +81,7 @@ def open_image(work: Work, sample_id: int, data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data))
+            return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise SampleError(work.source.describe(sample_id), "not an image of a known type") from None
     except Exception as error:

@@ -174,10 +174,11 @@ class Row:
 
     @property
     def share_of_ceiling(self) -> float | None:
-        """Training rate over the model's own rate, 0..1 and, by noise, a little above."""
+        """Training rate over the model's own rate, 0..1 and, by noise, a little above; None over 0."""
         if self.train is None or self.model is None:
             return None
-        return self.train.images_per_second.median / self.model.images_per_second.median
+        ceiling = self.model.images_per_second.median
+        return self.train.images_per_second.median / ceiling if ceiling else None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from throughput.errors import ThroughputError
 from throughput.measure.plan import PHASES
 from throughput.results import SCHEMA
+
+_LEAST_SECONDS, _MOST_SECONDS = 1e-12, 1e12
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -27,8 +28,8 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
     """The objects in a file of results, of schema 1: see ``throughput.results``.
 
     The file holds one such object, or a list of one or more. Their rows have a loader, a status and phases
-    whose passes have images (0 or more) and seconds (above 0). Raises ThroughputError, naming the file and
-    the run, for one that is unreadable, foreign or of a newer schema.
+    whose passes have images (0 to 2**53) and seconds (1e-12 to 1e12). Raises ThroughputError, naming the
+    file and the run, for one that is unreadable, foreign or of a newer schema.
     """
     try:
         found: Any = json.loads(path.read_bytes())
@@ -106,4 +107,5 @@ def _is_pass(one: Any) -> bool:
     images, seconds = one.get("images"), one.get("seconds")
     if not isinstance(images, (int, float)) or not isinstance(seconds, (int, float)):
         return False
-    return 0 <= images < math.inf and 0 < seconds < math.inf
+    # Beyond 2**53 a number is no count any more, and a rate must be a number that can be worked with.
+    return 0 <= images <= 2**53 and _LEAST_SECONDS <= seconds <= _MOST_SECONDS

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from throughput.results import Results
+from throughput.results import Results, Row
 from throughput.results_file import foreign, places, read_results, read_runs
+
+_MOST = 1 << 63
 
 
 def load_results(path: Path) -> Results:
@@ -34,9 +36,20 @@ def results_of(place: str, run: dict[str, Any]) -> Results:
     """A run as JSON reads it. place: what to call it. Raises ThroughputError, naming place and key."""
     try:
         results: Results = _built(Results, run, "")
+        for number, row in enumerate(results.rows):
+            _require_sound(row, f"rows[{number}]")
     except _UnfitError as error:
         raise foreign(place, str(error)) from error
     return results
+
+
+def _require_sound(row: Row, where: str) -> None:
+    """Raise _UnfitError for parts that fit each by itself, and cannot be together."""
+    if any(ledger is not None and not ledger.epochs for ledger in (row.ledger, row.held_out_ledger)):
+        raise _UnfitError(f"{where} has a ledger of no epoch")
+    epochs = None if row.training is None else len(row.training.epochs)
+    if epochs is not None and row.train is not None and epochs != len(row.train.passes):
+        raise _UnfitError(f"{where}.training tells of another number of epochs than train has passes")
 
 
 class _UnfitError(Exception):
@@ -66,16 +79,23 @@ def _built(kind: Any, value: Any, where: str) -> Any:
     if hasattr(kind, "from_json"):
         try:
             return kind.from_json(value)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise _UnfitError(f"{where} is not one ({error})") from error
     if dataclasses.is_dataclass(kind):
         return _instance(kind, _required(isinstance(value, dict), value, where), where)
     if kind is float:
         if value is None:
             return math.nan
-        return float(_required(isinstance(value, (int, float)) and not isinstance(value, bool), value, where))
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        return float(_required(_is_number(value, (int, float)), value, where))
+    fits = _is_number(value, int) if kind is int else isinstance(value, kind)
     return _required(fits, value, where)
+
+
+def _is_number(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """Whether it is one that machines count with: JSON has whole numbers of any length."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    return not isinstance(value, int) or abs(value) < _MOST
 
 
 def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -100,6 +120,8 @@ def _instance(kind: Any, found: Mapping[str, Any], where: str) -> Any:
             values[field.name] = _built(hints[field.name], found[field.name], place)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise _UnfitError(f"{place} is missing")
+    if (values.get("low") is None) != (values.get("high") is None):
+        raise _UnfitError(f"{where} has one end of an interval")
     return kind(**values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_MOST_IMAGES = 1 << 40
 WIDEST_MATRIX = 100
 """Up to so many classes the JSON holds the whole confusion matrix, beyond that the cells that are not 0."""
 
@@ -195,11 +197,17 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Evaluation:
-        """What ``to_json`` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        """What ``to_json`` gave. Raises KeyError, TypeError, ValueError or OverflowError for all else."""
+        subject = told["subject"]
+        if not isinstance(subject, str):
+            raise TypeError("its subject is no text")
+        loss = _figure(told, "loss", math.nan)
         if "classes" not in told:
-            return cls(
-                told["subject"], (), Regression(*(told[name] for name in ("images", "loss", "mae", "r2")))
-            )
+            images = told["images"]
+            if type(images) is not int or not 0 <= images <= _MOST_IMAGES:
+                raise TypeError("its images are no count")
+            mae, r2 = _figure(told, "mae", math.nan), _figure(told, "r2", None)
+            return cls(subject, (), Regression(images, loss, mae, r2))
         classes = tuple(str(one["name"]) for one in told["classes"])
         if "confusion_cells" in told:
             cells = np.array(told["confusion_cells"], np.int64).reshape(-1, 3)
@@ -207,7 +215,20 @@ class Evaluation:
             matrix = np.array(told["confusion"], np.int64).reshape(len(classes), len(classes))
             label, answer = matrix.nonzero()
             cells = np.stack([label, answer, matrix[label, answer]], axis=1)
-        return cls(told["subject"], classes, Classification(told["loss"], len(classes), cells, told["top5"]))
+        if (cells < 0).any() or (cells[:, :2] >= len(classes)).any() or (cells[:, 2] > _MOST_IMAGES).any():
+            raise ValueError("a cell of the confusion matrix is beyond its classes, or counts no images")
+        top5 = _figure(told, "top5", None)
+        return cls(subject, classes, Classification(loss, len(classes), cells, top5))
+
+
+def _figure(told: Mapping[str, Any], name: str, absent: Any) -> Any:
+    """A number; ``absent`` where it is null, as JSON has it for what was not finite."""
+    value = told[name]
+    if value is None:
+        return absent
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"its {name} is no number")
+    return float(value)
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ shapes and finely textured ones for the train checks, and photos for the held-ou
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import tempfile
 from contextlib import closing
@@ -157,9 +156,6 @@ def _make(folder: Path, plan: tuple[OwnImage, ...], channels: int, progress: Pro
         with closing(in_threads(write, range(len(plan)), min(8, usable_cores()))) as written:
             for done, _ in enumerate(written, start=1):
                 progress("making images to certify loaders with", done, len(plan))
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o777 & ~umask)
         try:
             part.rename(folder)
         except OSError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import throughput
-from throughput.cache import cache_folder, whole_file
+from throughput.cache import cache_folder, require_own, whole_file
 from throughput.certificate.making import MOST_BATCH, MOST_WORKERS, make_certificate
 from throughput.contracts import LoaderFactory, Progress, Work, no_progress
 from throughput.measure.environment import libjpeg_turbo_version, versions
@@ -53,10 +53,11 @@ def cached_certificate(
 def _read(path: Path) -> Certificate | None:
     """A kept certificate; None where there is none, or its file is damaged."""
     try:
+        require_own(path)
         stored = json.loads(path.read_bytes())
         checks = tuple(Check(**check) for check in stored.pop("checks"))
         certificate = Certificate(**stored, checks=checks)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     if not isinstance(certificate.comparable, bool) or not checks:
         return None

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,19 +24,19 @@ def stop_requests() -> Iterator[int]:
             yield reader.fileno()
             return
         writer.setblocking(False)
-        woken = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+        def note(*_: Any) -> None:
+            # Waiting is taken up again behind a handler (PEP 475), and finds the descriptor ready.
+            with suppress(BlockingIOError):
+                writer.send(b"\0")
+
         before = {one: signal.getsignal(one) for one in _SIGNALS}
         for one in _SIGNALS:
             # A background job of a shell ignores Ctrl-C, and goes on doing so.
             if before[one] is not signal.SIG_IGN:
-                signal.signal(one, _nothing)
+                signal.signal(one, note)
         try:
             yield reader.fileno()
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
-            signal.set_wakeup_fd(woken)
-
-
-def _nothing(*_: Any) -> None:
-    """The descriptor tells."""

@@ -200,7 +200,10 @@ def _copy_header(data, out):
         if marker == 0xFF:
             place += 1
             continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # without a segment; decoders pass over some of them
+        # Without a segment, or of no use here: decoders pass over some of them, and refuse others.
+        if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or marker == 0xDC or marker == 0xDE or marker == 0xDF:
+            return unfit
+        if 0xF0 <= marker <= 0xFD:
             return unfit
         length = (np.int64(data[place + 2]) << 8) | np.int64(data[place + 3])
         after = place + 2 + length

@@ -60,7 +60,9 @@ class _Learner:
         self._step.mean_loss()
 
     def begin(self, state: Path) -> None:
-        before = torch.load(state, map_location="cpu") if state.exists() else self._untrained
+        before = self._untrained
+        if state.exists():
+            before = torch.load(state, map_location="cpu", weights_only=True)
         self._untrained = None  # its memory is free
         assert before is not None
         self._step.restore(before)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import getpass
 import importlib
 import os
 import pickle
@@ -28,6 +27,8 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from throughput.cache import cache_folder
+from throughput.errors import ThroughputError
 from throughput.measure.events import Event, Finished
 from throughput.measure.plan import Task
 
@@ -266,9 +267,10 @@ def _become(scratch: str, nursery: int) -> None:
     os.setpgid(0, 0)
     if not _dies_with(nursery):
         os._exit(1)
-    # What torch.compile keeps for the next process is not to go with this one's temporary folder.
-    kept = f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", kept)
+    # What torch.compile keeps for the next process is not to go with this one's temporary folder. It is code
+    # that will be run: in torch's own place, a name in /tmp that anybody can guess, others could lay it down.
+    with contextlib.suppress(ThroughputError):
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder("compiled")))
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
 
 

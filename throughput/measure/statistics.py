@@ -31,7 +31,7 @@ def rate_interval(rates: Sequence[float]) -> tuple[float, float] | None:
     logs = [math.log(rate) for rate in rates]
     half = student_t(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
     centre = statistics.fmean(logs)
-    return math.exp(centre - half), math.exp(centre + half)
+    return math.exp(centre - half), _exp(centre + half)
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float], error: float = 0.05) -> Ratio:
@@ -107,4 +107,4 @@ def unpaired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
         # Shares of the total, as tiny squares would vanish.
         degrees = 1 / sum((error / total) ** 2 / (len(logs) - 1) for error, logs in parts)
         half = student_t(degrees) * math.sqrt(total)
-    return Ratio(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
+    return Ratio(_exp(centre), math.exp(centre - half), _exp(centre + half))

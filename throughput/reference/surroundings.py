@@ -13,7 +13,8 @@ VARIABLES = {
     "[default: measured once]",
     "XDG_CACHE_HOME": "Folder of all programs' caches. [default: `~/.cache`]",
     "TMPDIR": "Where temporary files lie. Each measuring process has a folder of its own there.",
-    "TORCHINDUCTOR_CACHE_DIR": "What `--compile` keeps for the next run. [default: a folder within TMPDIR]",
+    "TORCHINDUCTOR_CACHE_DIR": "What `--compile` keeps for the next run. "
+    "[default: a folder within THROUGHPUT_CACHE]",
     "CXX": "The C++ compiler with which `--compile` works on a CPU. [default: `g++`]",
     "CUBLAS_WORKSPACE_CONFIG": "Of cuBLAS, with `--deterministic`. [default: `:4096:8`]",
     "PYTHONPATH": "Where Python imports from, in measuring processes as in the command itself.",

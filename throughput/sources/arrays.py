@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +58,15 @@ class ArraySource(Source):
         """
         try:
             pixels = _open(self.path, self.fingerprint)[sample_id]
-        except (OSError, ValueError) as error:
+        except Exception as error:  # as in _load
             raise SampleError(self.describe(sample_id), f"cannot be read: {error}") from error
         if pixels.dtype != np.uint8:
             pixels = np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
-        height, width = pixels.shape[:2]
-        return _header(height, width, self.channels) + bytes(pixels.tobytes())
+        height, width = (*pixels.shape, 0, 0)[:2]
+        encoded = _header(height, width, self.channels) + bytes(pixels.tobytes())
+        if len(encoded) != self.size_bytes:
+            raise SampleError(self.describe(sample_id), "the array changed since it was opened; start again")
+        return encoded
 
     def describe(self, sample_id: int) -> str:
         """The array and the place in it."""
@@ -128,7 +130,7 @@ def _load(path: str | Path) -> NDArray[Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, MemoryError, BadZipFile, TokenError) as error:
+    except Exception as error:  # the header is Python's text, whose parser fails in many ways
         raise SourceError(_why_unreadable(path, error)) from error
     if not isinstance(array, np.ndarray):
         raise SourceError(f"{path} holds several arrays: save the one that is meant by itself, as .npy")
@@ -186,10 +188,11 @@ def _labels(
     path: str | Path, images: str | Path, count: int
 ) -> tuple[tuple[str, ...], NDArray[np.int64] | NDArray[np.float32]]:
     """Class names and labels; no names where the labels are targets. Raises SourceError."""
-    labels = np.array(_load(path))
-    if labels.ndim == 0 or len(labels) != count:
-        found = "one value" if labels.ndim == 0 else f"{len(labels)} labels"
+    mapped = _load(path)
+    if mapped.ndim == 0 or len(mapped) != count:
+        found = "one value" if mapped.ndim == 0 else f"{len(mapped)} labels"
         raise SourceError(f"{images} holds {count} images and {path} {found}: they must be as many")
+    labels = np.array(mapped)
     if labels.dtype.kind == "f" and labels.ndim <= 2:
         with np.errstate(over="ignore"):
             targets = labels.astype(np.float32)
@@ -206,6 +209,7 @@ def _labels(
             "of one-hot rows save array.argmax(axis=1), of targets floats"
         )
     if labels.dtype.kind == "U":
+        _require_characters(path, labels)
         names, numbers = np.unique(labels, return_inverse=True)
         return tuple(str(name) for name in names), numbers.astype(np.int64)
     if labels.dtype.kind not in "iub":
@@ -221,6 +225,13 @@ def _labels(
         )
     _require_numbered(path, labels)
     return tuple(str(number) for number in range(int(labels.max()) + 1)), labels.astype(np.int64)
+
+
+def _require_characters(path: str | Path, names: NDArray[Any]) -> None:
+    """Raise SourceError where a name holds a number that is no character's, which Python makes no text of."""
+    codes = np.ascontiguousarray(names).view(names.dtype.byteorder.replace("|", "=") + "u4")
+    if names.dtype.itemsize and codes.max(initial=0) > sys.maxunicode:
+        raise SourceError(f"{path} is damaged: a label holds what is no character; save it again")
 
 
 def _require_numbered(path: str | Path, labels: NDArray[Any]) -> None:

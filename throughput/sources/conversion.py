@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, require_room
+from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, require_own, require_room
 from throughput.contracts import OnError, Progress, Source, Split, no_progress
 from throughput.errors import RoomError, SampleError, SourceError
 from throughput.sources.arrays import ARRAY_EXTENSION
@@ -58,6 +58,8 @@ def packed_copy(
 
 def _copy(source: Source, name: str, growth: float | None, progress: Progress) -> PackedCopy:
     folder = cache_folder("packed", name)
+    for kept in folder.rglob("*"):
+        require_own(kept)
     try:
         seconds = 0.0 if (folder / MANIFEST).is_file() else _pack(source, folder, growth, progress)
         packed = open_source(folder, progress=progress)

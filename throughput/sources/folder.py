@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,11 +175,14 @@ def _images_below(
 
 def _status(entry: os.DirEntry[str], *, keep_unreadable: bool) -> os.stat_result:
     try:
-        return entry.stat()
+        status = entry.stat()
     except OSError as error:
         if keep_unreadable:
             return entry.stat(follow_symlinks=False)
         raise SourceError(f"cannot read {entry.path}: {error.strerror}; repair or remove it") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe is waited on for ever, and a device may have no end
+        raise SourceError(f"{entry.path} is no file but a pipe, a socket or a device: remove it")
+    return status
 
 
 def _known() -> str:

@@ -11,20 +11,31 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from throughput.cache import cache_folder, whole_file
+from throughput.cache import cache_folder, require_own, whole_file
 from throughput.contracts import Progress
 from throughput.errors import RoomError, SourceError
 from throughput.sources.names import Names
-from throughput.sources.scan import ShardScan, scan_shard
+from throughput.sources.npy import read_vector
+from throughput.sources.scan import MAX_CLASSES, ShardScan, scan_shard
 from throughput.threads import in_threads
 
 INDEX = "index.npz"
 """Beside a manifest: where the samples of the packing lie, for who cannot scan its shards quickly."""
 _VERSION = 1
+_COLUMNS: dict[str, type[np.generic]] = {
+    "blob": np.uint8,
+    "ends": np.int64,
+    "shard_of": np.int32,
+    "offsets": np.int64,
+    "sizes": np.int64,
+    "labels": np.int64,
+    "class_names": np.uint8,
+}
 _THREADS = 8
 """Scanning waits for the disk: threads help on a slow one and cost little on a fast one."""
 
@@ -72,14 +83,16 @@ def shard_index(
     fingerprint: str,
     progress: Progress,
     scan: Callable[[str], ShardScan] | None = None,
+    shard_bytes: Sequence[int] | None = None,
 ) -> ShardIndex:
     """The index of the shards, from the cache folder or else from a scan. Raises SourceError.
 
-    scan: how one is scanned, where that is not a file on this machine.
+    scan, shard_bytes: how one is scanned, and the size of each, where they are no files on this machine.
     """
     path = cache_folder("index") / f"{fingerprint}.npz"
     kept = read_index(path)
-    if kept is not None:
+    sizes = [size_bytes for size_bytes, _ in shard_stamps(shards)] if shard_bytes is None else shard_bytes
+    if kept is not None and is_sound(kept, sizes):
         return kept
     index = _scan(shards, scan or partial(scan_shard, label_field=label_field), progress)
     # The index only saves the next scan: a full or read-only cache folder is no reason to stop.
@@ -135,16 +148,54 @@ def write_index(index: ShardIndex, path: Path) -> None:
 
 
 def read_index(path: Path) -> ShardIndex | None:
-    """A kept index, or None where there is none or it is damaged: then it is made again."""
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            return ShardIndex(
-                Names(kept["blob"].tobytes(), kept["ends"]),
-                kept["shard_of"],
-                kept["offsets"],
-                kept["sizes"],
-                kept["labels"],
-                tuple(json.loads(kept["class_names"].tobytes())),
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    """A kept index, or None where there is none or it is damaged: then it is made again.
+
+    Raises CacheError for one that somebody else may have put there.
+    """
+    if not path.exists():
         return None
+    require_own(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size_bytes = path.stat().st_size
+            columns = {
+                name: _column(archive.getinfo(f"{name}.npy"), archive, size_bytes) for name in _COLUMNS
+            }
+        class_names = tuple(json.loads(columns["class_names"].tobytes()))
+    except Exception:  # noqa: BLE001 - a damaged archive fails in any way
+        return None
+    return ShardIndex(
+        Names(columns["blob"].tobytes(), columns["ends"]),
+        columns["shard_of"],
+        columns["offsets"],
+        columns["sizes"],
+        columns["labels"],
+        class_names,
+    )
+
+
+def _column(entry: zipfile.ZipInfo, archive: zipfile.ZipFile, most_bytes: int) -> NDArray[Any]:
+    """An array of the archive. Raises ValueError for one that is packed: it could unpack to any size."""
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > most_bytes:
+        raise ValueError(f"{entry.filename} is not as it was written")
+    with archive.open(entry) as file:
+        return read_vector(file, entry.file_size, _COLUMNS[entry.filename.removesuffix(".npy")])
+
+
+def is_sound(index: ShardIndex, shard_bytes: Sequence[int]) -> bool:
+    """Whether all that an index says can be: it decides what is read, and how much."""
+    ends, count = index.members.ends, len(index.labels)
+    columns = (ends[1:], index.shard_of, index.offsets, index.sizes)
+    if not count or len(ends) != count + 1 or any(len(column) != count for column in columns):
+        return False
+    if ends[0] != 0 or ends[-1] != len(index.members.blob) or (np.diff(ends) < 0).any():
+        return False
+    if index.shard_of.min() < 0 or index.shard_of.max() >= len(shard_bytes):
+        return False
+    room = np.array(shard_bytes, np.int64)[index.shard_of] - index.offsets
+    if index.offsets.min() < 0 or index.sizes.min() < 0 or (index.sizes > room).any():
+        return False
+    if not all(isinstance(name, str) for name in index.class_names):
+        return False
+    classes = len(index.class_names) or MAX_CLASSES
+    return bool(index.labels.min() >= 0 and index.labels.max() < classes)

@@ -19,6 +19,8 @@ VERSION = 2
 """2: restart intervals, and an index beside each shard. 1 had neither, and is read like a 2 without."""
 _READ = (1, VERSION)
 
+_MOST_BYTES = 1 << 28
+"""A million shards take less."""
 _SHARD_NAME = re.compile(r"((train|val)/)?shard-[0-9]{6,}\.tar")
 
 
@@ -86,6 +88,9 @@ def read_manifest(path: Path) -> Manifest | None:
     Raises SourceError for a manifest of ours that is damaged or of a later version.
     """
     try:
+        # What is no file could be waited on for ever.
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return None
         return parse_manifest(path.read_bytes(), str(path))
     except OSError:
         return None
@@ -95,19 +100,19 @@ def parse_manifest(data: bytes, path: str) -> Manifest | None:
     """The manifest in the bytes of a file, as ``read_manifest`` reads it. path: what to call it."""
     try:
         record = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         return None
     if record.get("version") not in _READ:
         raise SourceError(
-            f"{path} has version {record.get('version')!r} and this release reads {VERSION}: "
+            f"{path} has version {str(record.get('version'))[:20]} and this release reads {VERSION}: "
             f"update throughput or pack the images again"
         )
     try:
         return _manifest(record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise SourceError(f"{path} is damaged ({error!r}): pack the images again") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SourceError(f"{path} is damaged ({repr(error)[:200]}): pack the images again") from error
 
 
 def manifest_above(shard: Path) -> Manifest | None:
@@ -128,5 +133,27 @@ def _manifest(record: dict[str, Any]) -> Manifest:
         raise ValueError("a shard's name is no shard's")
     if record["splits"] not in ("named", "seeded"):
         raise ValueError("splits")
+    if not isinstance(record["classes"], list):
+        raise TypeError("classes")
     changed = {"classes": tuple(record["classes"]), "shards": shards, "version": VERSION}
-    return Manifest(**{**record, **changed})
+    manifest = Manifest(**{**record, **changed})
+    _require_sound(manifest)
+    return manifest
+
+
+def _require_sound(manifest: Manifest) -> None:
+    """Raise ValueError for what no packing can have written: it decides how much memory is asked for."""
+    texts = [manifest.source, manifest.fingerprint, *manifest.classes]
+    texts += [text for shard in manifest.shards for text in (shard.sha256, *shard.kinds)]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name is no text")
+    counts = [manifest.samples, manifest.shard_bytes, manifest.samples_per_shard or 0]
+    for shard in manifest.shards:
+        counts += [shard.samples, shard.bytes, shard.progressive_bytes, shard.converted_bytes]
+        counts += shard.kinds.values()
+    if not all(type(count) is int and 0 <= count < 1 << 62 for count in counts):
+        raise ValueError("a count is no whole number of 0 or more")
+    if manifest.growth is not None and not 0 <= manifest.growth <= 1:
+        raise ValueError("growth")
+    if len({shard.name for shard in manifest.shards}) < len(manifest.shards):
+        raise ValueError("a shard comes twice")

@@ -18,7 +18,7 @@ from throughput.sources.folder import entries, open_folder
 from throughput.sources.manifest import MANIFEST, UNFINISHED, Manifest, read_manifest
 from throughput.sources.pipe import PIPE, piped_shard
 from throughput.sources.remote.addresses import SCHEMES, is_remote
-from throughput.sources.shards import open_packed, open_shards
+from throughput.sources.shard_opening import open_packed, open_shards
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _COMMA_OUTSIDE_BRACES = re.compile(r",(?![^{]*\})")

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, whole_file
+from throughput.cache import CACHE_LIMIT_BYTES, cache_folder, require_own, whole_file
 from throughput.errors import RoomError, SourceError
 from throughput.sources.tar import regular_members
 
@@ -31,6 +31,7 @@ def piped_shard(address: str, allow_pipe: bool) -> str:
         with whole_file(shard) as file:
             _run(command, file)
         _require_sound(shard, command)
+    require_own(shard)
     return str(shard)
 
 

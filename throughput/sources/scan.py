@@ -22,6 +22,8 @@ LABEL_FIELDS = ("label", "class", "cls", "target", "class_id")
 """Fields of a ``.json`` member that are taken for the label, in this order, unless one is named."""
 MAX_CLASSES = 1_000_000
 """A label above this is an identifier that was taken for a class."""
+_MOST_LABEL_BYTES = 1 << 26
+"""Of a ``.cls`` or ``.json`` member, which is read whole; captions and boxes may stand beside the label."""
 
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)
 _META = re.compile(r"__[^/]*__($|/)")
@@ -140,9 +142,9 @@ def label_of(
     """The label in a sample's members: a class as number or name. Raises SourceError."""
     value: Any = None
     if label_field is None and "cls" in parts:
-        value = _data(file, parts["cls"]).decode("utf-8", "replace").strip()
+        value = _data(file, parts["cls"], path, key).decode("utf-8", "replace").strip()
     elif "json" in parts:
-        value = _json_label(_data(file, parts["json"]), path, key, label_field)
+        value = _json_label(_data(file, parts["json"], path, key), path, key, label_field)
     if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
         value = int(value)
     if value is None or value == "" or isinstance(value, bool) or not isinstance(value, (int, str)):
@@ -163,7 +165,7 @@ def label_of(
 def _json_label(data: bytes, path: str, key: str, label_field: str | None) -> Any:
     try:
         record = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{path}: the .json member of the sample {key} is damaged: {error}") from error
     if not isinstance(record, dict):
         return None
@@ -171,7 +173,12 @@ def _json_label(data: bytes, path: str, key: str, label_field: str | None) -> An
     return next((record[name] for name in names if name in record), None)
 
 
-def _data(file: BinaryIO, member: Member) -> bytes:
+def _data(file: BinaryIO, member: Member, path: str, key: str) -> bytes:
+    if member.size_bytes > _MOST_LABEL_BYTES:
+        raise SourceError(
+            f"{path}: the label of the sample {key} takes {member.size_bytes} bytes, which is no label: "
+            "make the shard again"
+        )
     file.seek(member.offset)
     return file.read(member.size_bytes)
 

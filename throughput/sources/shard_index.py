@@ -7,6 +7,7 @@ format, version 1.0). Other readers of the shards need neither.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from throughput.cache import whole_file
 from throughput.errors import SourceError
+from throughput.sources.npy import read_vector
 
 _RECORD = np.dtype(
     [
@@ -123,17 +125,19 @@ def open_shard_index(shard: str, samples: int) -> ShardIndexFile | None:
     paths = _paths(Path(shard))
     try:
         # Read, not mapped: each map holds a file descriptor, and a data set may have thousands of shards.
-        records, lengths = (np.load(path, allow_pickle=False) for path in paths)
+        records, lengths = (
+            _read(path, dtype) for path, dtype in zip(paths, (_RECORD, np.dtype("<u2")), strict=True)
+        )
     except FileNotFoundError:
         return None  # not copied along, or packed by a version that kept nothing
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise SourceError(
             f"cannot read the index of {shard}, {paths[0].name} and {paths[1].name} beside it ({error}): "
             f"pack the images again"
         ) from error
-    ends = records["first_interval"] + records["intervals"] if records.dtype == _RECORD else np.empty(0, int)
-    sound = records.shape == (samples,) == ends.shape and lengths.dtype == np.uint16 and lengths.ndim == 1
-    if not sound or (samples and int(ends.max()) > len(lengths)):
+    # In this order: the sum of both could be too large for its type, and seem small.
+    first, room = records["first_interval"], np.uint64(len(lengths))
+    if len(records) != samples or (first > room).any() or (records["intervals"] > room - first).any():
         raise SourceError(
             f"the index of {shard} ({paths[0].name} beside it) is not of this shard: pack the images again"
         )
@@ -148,12 +152,12 @@ def open_checksums(shard: str, samples: int) -> NDArray[np.uint32] | None:
     """
     path, _ = _paths(Path(shard))
     try:
-        records = np.load(path, allow_pickle=False)
+        records = _read(path, _RECORD)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise SourceError(f"cannot read {path} ({error}): pack the images again") from error
-    if records.dtype != _RECORD or records.shape != (samples,):
+    if len(records) != samples:
         raise SourceError(
             f"the index of {shard} ({path.name} beside it) is not of this shard: pack the images again"
         )
@@ -163,8 +167,8 @@ def open_checksums(shard: str, samples: int) -> NDArray[np.uint32] | None:
 def samples_in_index(shard: str) -> int | None:
     """How many samples the index beside a shard tells of; None where there is none that can be read."""
     try:
-        return len(np.load(_paths(Path(shard))[0], mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError, TypeError):
+        return len(_read(_paths(Path(shard))[0], _RECORD))
+    except (OSError, ValueError):
         return None
 
 
@@ -172,6 +176,14 @@ def index_names(shard_name: str) -> tuple[str, str]:
     """Names of the files of an index, by the name of its shard."""
     records, lengths = _paths(Path(shard_name))
     return records.name, lengths.name
+
+
+def _read(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path.name} is no file")
+    with path.open("rb") as file:
+        return read_vector(file, status.st_size, dtype)
 
 
 def has_index(shard: str) -> bool:

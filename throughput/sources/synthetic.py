@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import tempfile
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from throughput.cache import cache_folder, require_room
+from throughput.cache import cache_folder, require_room, usual_mode
 from throughput.contracts import Progress, no_progress
 from throughput.errors import OptionError, RoomError
 from throughput.measure.environment import usable_cores
@@ -115,9 +114,7 @@ def _whole_folder(out: Path, needed_bytes: int) -> Iterator[Path]:
     try:
         yield folder
         # mkdtemp makes folders private; this one is as readable as any other of this user.
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)
+        folder.chmod(usual_mode(out, 0o777))
         _rename(folder, out)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -18,12 +18,17 @@ BLOCK_BYTES = 512
 _ZEROS = bytes(BLOCK_BYTES)
 _MAGIC, _MAGIC_AT = b"ustar", 257
 _CHUNK_BYTES = 2048 * BLOCK_BYTES
-_REGULAR = b"\x000"
-_WITHOUT_DATA = b"123456"
-"""Type flags of links, devices, folders and pipes: whatever their size field says, no data follows."""
+_REGULAR = b"\x0007"
+"""Type flags of regular files; 7 asks for one that lies in one piece."""
+_WITHOUT_DATA = b"123456V"
+"""Type flags of links, devices, folders, pipes and GNU's volume labels: whatever their size field says, no
+data follows."""
 _EXTENSIONS = b"xgLK"
 """Type flags of headers about the next member: pax records and GNU long names."""
 
+_MOST_EXTENSION_BYTES = 1 << 20
+"""Of a header about the next member: names are a few thousand bytes at most."""
+_MOST_DIGITS = 20
 _PAX_RECORD = re.compile(rb"([0-9]{1,9}) ")
 
 
@@ -78,14 +83,15 @@ def regular_members(file: BinaryIO, where: str, start: int = 0) -> Iterator[Memb
                 f"{where} is truncated: the member at byte {position} has {data_bytes} bytes of data, "
                 f"but the file ends at byte {end}; copy or make the shard again"
             )
+        _require_readable(header.kind, data_bytes, where, position)
+        if header.kind in b"xL" and (name is not None or size is not None):
+            raise SourceError(  # programs disagree about which of them counts
+                f"{where} has two headers about one member, one at byte {position}: make the shard again"
+            )
         if header.kind == b"x":
             name, size = _pax(file.read(data_bytes), where, position)
         elif header.kind == b"L":
-            name = file.read(data_bytes).rstrip(b"\0")
-        elif header.kind == b"S":
-            raise SourceError(
-                f"{where} holds a sparse member at byte {position}: make the shard without --sparse"
-            )
+            name = file.read(data_bytes).partition(b"\0")[0]
         elif not is_extension:
             path = header.name if name is None else name
             name = size = None
@@ -114,6 +120,24 @@ def next_header(file: BinaryIO, position: int) -> int | None:
             found = chunk.find(_MAGIC, found + 1)
         position += len(chunk)
     return None
+
+
+def _require_readable(kind: bytes, data_bytes: int, where: str, position: int) -> None:
+    """Raise SourceError for a member that would be left out without a word, or a header that is too long."""
+    if kind == b"S":
+        raise SourceError(
+            f"{where} holds a sparse member at byte {position}: make the shard without --sparse"
+        )
+    if kind in b"xLK" and data_bytes > _MOST_EXTENSION_BYTES:
+        raise SourceError(
+            f"{where} has a damaged header at byte {position} ({data_bytes} bytes about one member): "
+            "copy or make the shard again"
+        )
+    if kind not in _REGULAR + _WITHOUT_DATA + _EXTENSIONS:
+        raise SourceError(
+            f"{where} holds a member of the unknown kind {kind!r} at byte {position}: "
+            "copy or make the shard again"
+        )
 
 
 def _parse(block: bytes) -> _Header | None:
@@ -152,12 +176,13 @@ def _pax(records: bytes, where: str, position: int) -> tuple[bytes | None, int |
     """The path and the size in pax records (``LENGTH KEY=VALUE`` and a newline each), if they are there."""
     name: bytes | None = None
     size: int | None = None
-    while records:
-        record = _PAX_RECORD.match(records)
-        length = int(record[1]) if record else 0
-        key, equals, value = records[record.end() if record else 0 : length - 1].partition(b"=")
-        whole = bool(equals) and records[length - 1 : length] == b"\n"
-        if not whole or (key == b"size" and not value.isdigit()):
+    begin = 0
+    while begin < len(records):
+        record = _PAX_RECORD.match(records, begin)
+        end = begin + int(record[1]) if record else 0
+        key, equals, value = records[record.end() if record else 0 : max(0, end - 1)].partition(b"=")
+        whole = bool(equals) and records[end - 1 : end] == b"\n"
+        if not whole or (key == b"size" and not (value.isdigit() and len(value) <= _MOST_DIGITS)):
             raise SourceError(
                 f"{where} has a damaged header at byte {position} (pax records): copy or make the shard again"
             )
@@ -169,7 +194,7 @@ def _pax(records: bytes, where: str, position: int) -> tuple[bytes | None, int |
             )
         if key == b"path":
             name = value
-        records = records[length:]
+        begin = end
     return name, size
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -20,9 +19,13 @@ from throughput.errors import OptionError, ThroughputError, first_line
 from throughput.registry import is_pointed_at, load_model_family_for
 from throughput.training.classifier import classifier_of
 from throughput.training.errors import CheckpointError
+from throughput.training.weights_file import read_file
 
 FORMAT = 2
 """Since 2, a run may have been kept in the middle of an epoch; 1 is read as well."""
+MOST_OUTPUTS, MOST_PIXELS_A_SIDE = 1_000_000, 16_384
+"""Of a subject: what a file says decides how much memory its model takes."""
+_LARGEST_SCALE = 1e6
 _WORDS = {"source": "data", "train_digest": "train images"}
 """For the fields of a subject that only a digest tells."""
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
@@ -161,12 +164,13 @@ def read(path: Path, models: Collection[str] = ()) -> Checkpoint:
     Code that its name would import and call is not for a file to choose: such a model must be among
     ``models``. Raises CheckpointError, naming the file.
     """
-    content = _read(checkpoint_file(path))
+    content = read_file(checkpoint_file(path))
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is no checkpoint of `throughput train`: give one, or --weights {path}")
     if content["format"] not in (1, FORMAT):
         raise CheckpointError(
-            f"{path} is a checkpoint of format {content['format']}, and this version reads 1 and {FORMAT}: "
+            f"{path} is a checkpoint of format {_short(content['format'])}, and this version reads 1 and "
+            f"{FORMAT}: "
             "use the version that wrote it, or a newer one"
         )
     subject = subject_from(path, content.get("subject"))
@@ -189,11 +193,15 @@ def subject_from(path: Path, given: object) -> Subject:
         counts = (found.outputs, found.channels, found.image_size)
         scale = (*found.mean, *found.std)
     except (TypeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} does not say what its weights belong to: {error}") from error
+        raise CheckpointError(f"{path} does not say what its weights belong to: {_short(error)}") from error
     if not (
         all(isinstance(name, str) for name in names)
-        and all(isinstance(count, int) and count > 0 for count in counts)
-        and all(isinstance(value, (float, int)) for value in scale)
+        and all(
+            type(count) is int and 0 < count <= most
+            for count, most in zip(counts, (MOST_OUTPUTS, 3, MOST_PIXELS_A_SIDE), strict=True)
+        )
+        and all(isinstance(value, (float, int)) and abs(value) < _LARGEST_SCALE for value in scale)
+        and all(value > 0 for value in found.std)
         and len(found.mean) == len(found.std) == found.channels
         and len(found.classes) in (0, found.outputs)
         and found.crop in CROPS
@@ -216,7 +224,9 @@ def require_chosen(path: Path, found: str, models: Collection[str]) -> None:
 
 
 def _are_weights(value: object) -> TypeGuard[Mapping[str, Tensor]]:
-    return isinstance(value, Mapping) and all(isinstance(part, Tensor) for part in value.values())
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(part, Tensor) for name, part in value.items()
+    )
 
 
 def require_unseen(path: Path, subject: Subject, source: Source) -> None:
@@ -258,7 +268,7 @@ def load_weights(model: Module, path: Path) -> tuple[str, ...]:
     which the models here do without, are left out. Returns the names of what was left as it is. Raises
     CheckpointError where anything else does not fit.
     """
-    content = _read(checkpoint_file(path))
+    content = read_file(checkpoint_file(path))
     weights = content.get("weights", content) if isinstance(content, dict) else content
     if not _are_weights(weights):
         raise CheckpointError(f"{path} holds no weights: a checkpoint or a state dict is wanted")
@@ -285,23 +295,6 @@ def load_weights(model: Module, path: Path) -> tuple[str, ...]:
 def untrained(path: Path, left: Collection[str]) -> str:
     """In words, what ``load_weights`` left as it is."""
     return f"{path} does not fit the last layer ({', '.join(left)}), which begins untrained"
-
-
-def _read(path: Path) -> Any:
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        with file:
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is not a file of tensors and plain values, and nothing else is read: "
-            "save a state dict with torch.save"
-        ) from error
-    except Exception as error:  # a damaged file fails in any way, most of all one of torch's old format
-        raise CheckpointError(f"{path} is damaged, or no file of weights: {first_line(error)}") from error
 
 
 def _told(*, missing: list[str], other: list[str], unknown: list[str]) -> str:

@@ -13,13 +13,11 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO, TypeVar, cast
 
-import numpy as np
-
 from throughput.cache import cache_folder
 from throughput.contracts import Progress, no_progress
 from throughput.errors import OptionError, SourceError
 from throughput.quantities import parse_bytes
-from throughput.sources.index import ShardIndex, shard_index
+from throughput.sources.index import ShardIndex, is_sound, shard_index
 from throughput.sources.manifest import MANIFEST, Manifest
 from throughput.sources.remote.addresses import folder_of, is_remote, path_of, shown, within
 from throughput.sources.remote.beside import index_beside, remote_index, remote_manifest
@@ -30,7 +28,7 @@ from throughput.sources.remote.retrying import Retries
 from throughput.sources.remote.source import RemoteShardSource
 from throughput.sources.remote.stores import RemoteFile
 from throughput.sources.scan import ShardScan, scan_open_shard
-from throughput.sources.shards import indexed_shards, packed_shards
+from throughput.sources.shard_opening import indexed_shards, packed_shards
 from throughput.threads import in_threads
 
 Item = TypeVar("Item")
@@ -202,7 +200,12 @@ def _scanned(
     by_address = {file.address: file for file in files}
     shards = [file.address for file in files]
     return shard_index(
-        shards, label_field, fingerprint, progress, scan=lambda address: way.scan(by_address[address])
+        shards,
+        label_field,
+        fingerprint,
+        progress,
+        scan=lambda address: way.scan(by_address[address]),
+        shard_bytes=[file.size_bytes for file in files],
     )
 
 
@@ -213,10 +216,7 @@ def _fingerprint(files: Sequence[RemoteFile], label_field: str | None) -> str:
 
 def _require_within(index: ShardIndex, files: Sequence[RemoteFile], location: str) -> None:
     """Raise SourceError for an index that points beyond its shards: it is another packing's."""
-    sizes = np.array([file.size_bytes for file in files])
-    shards = index.shard_of
-    sound = len(shards) > 0 and shards.min() >= 0 and shards.max() < len(sizes) and index.offsets.min() >= 0
-    if not sound or (index.offsets + index.sizes > sizes[shards]).any():
+    if not is_sound(index, [file.size_bytes for file in files]):
         raise SourceError(
             f"the index beside the manifest of {location} is another packing's: upload it again"
         )
