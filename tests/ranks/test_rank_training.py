@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,43 @@ def test_one_checkpoint_is_written_and_all_go_on_from_it(data: Path, tmp_path: P
     told = run_ranks(2, checkpointed, data, path, 2)
     through = run_ranks(2, fit, data, 8, {}, {})
     assert told[0]["digest"] == told[1]["digest"] == through[0]["digest"]
+
+
+class Stopping(nn.Sequential):
+    """Is interrupted when it has trained on so many batches."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__(plain())
+        self.left = batches
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+        found: torch.Tensor = super().forward(images)
+        return found
+
+
+def kept(folder: Path, path: Path, batches: int) -> dict[str, Any]:
+    """Trained until so many batches, and kept behind each."""
+    changes = {"checkpoint": path, "checkpoint_seconds": 0.0, "resume": True}
+    return fit(folder, 8, changes, {"averaging": 0.9}, partial(Stopping, batches))
+
+
+@pytest.mark.parametrize("batches", [3, 6])
+def test_ranks_go_on_in_the_middle_of_an_epoch_to_the_bit(data: Path, tmp_path: Path, batches: int) -> None:
+    """Behind the sixth batch of 97 images in two shares, only one rank has an image left."""
+    path = tmp_path / "some.pt"
+    assert all("KeyboardInterrupt" in error for _, error in try_ranks(2, kept, data, path, batches))
+    parts = read(path, ("cnn28",)).run["part"]
+    assert [part["batches"] for part in parts] == [batches] * 2
+    resumed = run_ranks(2, kept, data, path, 99)
+    straight = run_ranks(2, kept, data, tmp_path / "other.pt", 99)
+    for name in ("digest", "losses", "accuracies", "images", "steps", "trained"):
+        assert [one[name] for one in resumed] == [one[name] for one in straight], name
+    assert resumed[0]["ledger"] == straight[0]["ledger"]
+    assert resumed[0]["ledger"].exact
 
 
 def own_checkpoint(folder: Path, path: Path) -> None:
