@@ -192,7 +192,7 @@ def test_what_was_gathered_and_not_used_is_kept_at_the_epochs_end(often: MakeTra
 @pytest.fixture
 def kept(often: MakeTraining, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     """A training that was stopped after two batches, to be gone on with, and its checkpoint to be changed."""
-    chosen, undamaged = often(1), tmp_path_factory.getbasetemp() / "undamaged.pt"
+    chosen, undamaged = often(1), tmp_path_factory.getbasetemp() / "undamaged-part.pt"
     if not undamaged.exists():
         with pytest.raises(KeyboardInterrupt):
             disturbed(replace(chosen, checkpoint=undamaged), 2)
