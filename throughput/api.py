@@ -46,7 +46,7 @@ from throughput.measure.prediction import check_first_suggestion
 from throughput.measure.rounds import measure_rounds
 from throughput.measure.run import certify as run_certification
 from throughput.measure.suggestions import Possible
-from throughput.open_loader import OpenLoader
+from throughput.opened import OpenLoader
 from throughput.options import build_options
 from throughput.registry import load_loader, loader_names, missing_requirements, require_usable
 from throughput.results import Certificate, Results, Row
