@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ from throughput.choices import (
 from throughput.contracts import (
     IMAGE_SIZE,
     Augmentation,
-    Batch,
-    Fault,
     LoaderFactory,
     OnError,
     Progress,
@@ -46,6 +44,7 @@ from throughput.measure.possible import possible_here
 from throughput.measure.prediction import check_first_suggestion
 from throughput.measure.rounds import measure_rounds
 from throughput.measure.run import certify as run_certification
+from throughput.opened import OpenLoader
 from throughput.options import build_options
 from throughput.ranks.company import ALONE, Company
 from throughput.registry import load_loader, loader_names, require_usable
@@ -56,25 +55,6 @@ Loaders = str | Sequence[Any] | Any
 DataLoader, another iterable of batches that is no list, a function that makes one, or a LoaderFactory."""
 
 UNCERTIFIED = Certificate(None, reason="its certificate was left out on request")
-
-
-@dataclass(frozen=True)
-class OpenLoader:
-    """A loader that runs. classes: names that the labels index. work: what it does, in full."""
-
-    samples_per_epoch: int
-    classes: tuple[str, ...]
-    work: Work
-    _epoch: Callable[[int], Iterator[Batch]]
-    _take_faults: Callable[[], list[Fault]]
-
-    def epoch(self, index: int) -> Iterator[Batch]:
-        """The batches of an epoch: every sample once, in train in another order than in other epochs."""
-        return self._epoch(index)
-
-    def take_faults(self) -> list[Fault]:
-        """The bad samples of the batches that came since this was last asked (``on_error``)."""
-        return self._take_faults()
 
 
 @contextmanager
@@ -144,7 +124,7 @@ def open_loader(
         warnings.warn(prepared.warning, stacklevel=3)  # of the caller's ``with``
     with factory.open(prepared.work, chosen) as loader:
         epoch = loader.epoch if raw else Feed(loader, prepared.work).epoch
-        yield OpenLoader(loader.samples_per_epoch, source.classes, prepared.work, epoch, loader.take_faults)
+        yield OpenLoader(loader.samples_per_epoch, source.classes, prepared.work, loader, epoch)
 
 
 def bench(

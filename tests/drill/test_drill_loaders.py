@@ -103,7 +103,11 @@ def test_a_shard_that_changes_is_told_of(copies: Copies, tmp_path: Path) -> None
 
 
 def test_a_loader_of_one_process_has_no_worker_to_kill(copies: Copies, tmp_path: Path) -> None:
-    verdict = judged(copies, tmp_path, "Honest", "worker-killed", "raise", "packed")
+    planted = plant(Case(FAULTS["worker-killed"], "packed"), copies, tmp_path, 0.1, seed=1)
+    assert planted is not None
+    with Nursery() as nursery:  # this process may have children of other tests
+        delivered = run_cell(nursery, cell_of(planted, "Honest", "raise", tmp_path), 60)
+    verdict = judge(planted, delivered, "raise")
     assert verdict == Verdict("not applicable", "it works in threads of one process")
 
 

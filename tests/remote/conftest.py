@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,16 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("THROUGHPUT_CACHE", str(folder))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _threads_end() -> Iterator[None]:
+    """Those that fetch end by themselves once there is nothing to do; other tests count threads."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "throughput-fetch":
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="session")

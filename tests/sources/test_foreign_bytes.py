@@ -129,7 +129,7 @@ def test_names_in_a_tar_are_names_and_no_paths(tmp_path, image, write_tar):
     assert [source.members[place] for place in range(3)] == [f"{name}.jpg" for name in names]
     pack(source, tmp_path / "packed")
     assert {path.name for path in tmp_path.iterdir()} == {"a", "packed"}
-    assert {path.suffix for path in (tmp_path / "packed").iterdir()} == {".tar", ".npy", ".json"}
+    assert {path.suffix for path in (tmp_path / "packed").iterdir()} == {".tar", ".npy", ".npz", ".json"}
 
 
 def test_a_manifest_that_promises_more_than_memory_holds(tmp_path, class_folders):

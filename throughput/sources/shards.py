@@ -146,7 +146,8 @@ class ShardSource(Source):
             return
         shard = int(self.shard_of[sample_id])
         try:
-            found = os.fstat(open_shard(self.shards[shard], self.fingerprint).descriptor)
+            opened = open_shard(self.shards[shard], self.fingerprint)  # named, or another thread may close it
+            found = os.fstat(opened.descriptor)
         except OSError as error:
             raise SampleError(self.describe(sample_id), f"cannot be read: {error.strerror}") from error
         if (found.st_size, found.st_mtime_ns) != self.stamps[shard]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple, TypeVar
 
 from throughput.sources.remote.addresses import shown
@@ -29,6 +29,8 @@ _FIRST_BLOCKS, _MOST_BLOCKS = 2, 32
 _QUICK_SECONDS, _SLOW_SECONDS = 0.1, 0.4
 """Requests that take less than the one get longer, more than the other shorter."""
 _POLL_SECONDS = 0.005
+_IDLE_SECONDS = 2.0
+"""After which a thread that has nothing to fetch ends; another starts when there is."""
 _PATIENCE_SECONDS = 120.0
 """After which what another process fetches is fetched here as well."""
 
@@ -100,10 +102,11 @@ class Fetcher:
                         runs[-1] = last._replace(blocks=range(last.blocks.start, block + 1))
                     else:
                         runs.append(_Run(file, range(block, block + 1), [future]))
-            if runs and not self._threads:
+            if runs:
                 self._start()
-        for run in runs:
-            self._runs.put(run)
+            # Within the lock: a thread that finds nothing to do ends under it.
+            for run in runs:
+                self._runs.put(run)
         note_hits(self._reach.journal, hits)
 
     def read(self, file: RemoteFile, start: int, end: int) -> bytes:
@@ -166,14 +169,14 @@ class Fetcher:
                 time.sleep(_POLL_SECONDS)  # another process fetches it
 
     def _start(self) -> None:
-        for _ in range(self._reach.connections):
+        """As many threads as there may be connections; under the lock."""
+        for _ in range(len(self._threads), self._reach.connections):
             thread = threading.Thread(target=self._serve, name="throughput-fetch", daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def _serve(self) -> None:
-        while True:
-            run = self._runs.get()
+        while (run := self._next()) is not None:
             done: list[bytes | None] = [None] * len(run.blocks)
             try:
                 for blocks, fetched in self._fetched(run):
@@ -187,6 +190,17 @@ class Fetcher:
             for future, data in zip(run.futures, done, strict=True):
                 future.set_result(data)
             del run, done
+
+    def _next(self) -> _Run | None:
+        """What to fetch next; None where nothing came for a while: then this thread is to end."""
+        while True:
+            try:
+                return self._runs.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                with self._lock:
+                    if self._runs.empty():
+                        self._threads.remove(threading.current_thread())
+                        return None
 
     def _fetched(self, run: _Run) -> Iterator[tuple[range, list[bytes]]]:
         """Fetch the blocks of a run, but for those that another process has fetched or is fetching."""
