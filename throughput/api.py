@@ -28,7 +28,6 @@ from throughput.contracts import (
     OnError,
     Progress,
     Split,
-    Work,
     no_progress,
     require_count,
 )
