@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 SCHEMES = ("http", "https", "s3")
 """Anything else, such as ``file:`` or ``pipe:``, is not opened, be it named or redirected to."""
+_BEGIN = rf"(?:{'|'.join(SCHEMES)})://"
+_IN_TEXT = re.compile(rf"{_BEGIN}(?:(?!,{_BEGIN})[^\s'\"<>])+", re.IGNORECASE)
+"""An address has commas of its own, in braces or in a query; in a list, one stands before the next address."""
 
 
 def is_remote(address: str) -> bool:
@@ -40,3 +44,8 @@ def shown(address: str) -> str:
     """An address for messages: without a password, and without a query, which may be a signature."""
     parts = urlsplit(address)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+
+def without_secrets(text: str) -> str:
+    """A text with each address in it as it is shown."""
+    return _IN_TEXT.sub(lambda found: shown(found[0]), text)

@@ -16,8 +16,9 @@ import aiohttp
 from fsspec.asyn import sync
 from fsspec.implementations.http import HTTPFileSystem
 
+from throughput.sources.remote.addresses import without_secrets
 from throughput.sources.remote.retrying import FailedTryError, failed_status
-from throughput.sources.remote.stores import RemoteFile
+from throughput.sources.remote.stores import MOST_SMALL_BYTES, RemoteFile, too_large
 
 Result = TypeVar("Result")
 
@@ -25,7 +26,8 @@ _CONNECT_SECONDS = 20
 _SILENT_SECONDS = 30
 """A connection that brings nothing for so long is given up."""
 _PIECE_BYTES = 1 << 20
-_CONTENT_RANGE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+-\d+|\*)/(\d+)")
+_WHOLE_SECONDS = re.compile(r"[0-9]{1,9}")
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 """A compressed answer would hold other bytes than those that were asked for."""
 _NO_SUCH_RANGE = 416
@@ -73,6 +75,9 @@ class HttpStore:
                 )
             if _total(response) != file.size_bytes:
                 raise failed_status(412, "(another size)")
+            _require_unchanged(response, file)
+            if (came := _range(response)) != f"{start}-{end - 1}":
+                raise FailedTryError(f"the server sent other bytes, {came}", again=True)
             body = await response.read()
             if len(body) != end - start:
                 raise FailedTryError(f"truncated: {len(body)} of {end - start} bytes came", again=True)
@@ -85,7 +90,12 @@ class HttpStore:
 
         async def take(response: aiohttp.ClientResponse) -> bytes:
             _require_success(response)
-            return await response.read()
+            body = bytearray()
+            async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                body += piece
+                if len(body) > MOST_SMALL_BYTES:
+                    raise too_large()
+            return bytes(body)
 
         return self._get(address, {}, take)
 
@@ -94,9 +104,12 @@ class HttpStore:
 
         async def take_all(response: aiohttp.ClientResponse) -> None:
             _require_success(response)
+            _require_unchanged(response, file)
             came_bytes = 0
             async for piece in response.content.iter_chunked(_PIECE_BYTES):
                 came_bytes += len(piece)
+                if came_bytes > file.size_bytes:
+                    raise failed_status(412, "(another size)")
                 take(piece)
             if came_bytes != file.size_bytes:
                 raise FailedTryError(f"truncated: {came_bytes} of {file.size_bytes} bytes came", again=True)
@@ -124,7 +137,9 @@ class HttpStore:
             result: Result = sync(self._files.loop, get)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlRedirectClientError) as error:
             raise FailedTryError(
-                f"no address of an HTTP server: {error}", again=False, advice="check the address"
+                f"no address of an HTTP server: {without_secrets(str(error))}",
+                again=False,
+                advice="check the address",
             ) from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise FailedTryError(
@@ -152,18 +167,24 @@ def _require_success(response: aiohttp.ClientResponse) -> None:
 
 def _seconds(retry_after: str) -> float | None:
     """Retry-After: seconds, or a date."""
-    if retry_after.strip().isdigit():
+    if _WHOLE_SECONDS.fullmatch(retry_after.strip()):
         return float(retry_after)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def _total(response: aiohttp.ClientResponse) -> int | None:
     """The size of the whole file in Content-Range."""
     found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
+    return int(found[2]) if found else None
+
+
+def _range(response: aiohttp.ClientResponse) -> str:
+    """The first and the last byte in Content-Range, as ``0-99``."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return found[1] if found else "unknown ones"
 
 
 def _version(response: aiohttp.ClientResponse) -> str:
@@ -181,5 +202,12 @@ def _unchanged(file: RemoteFile) -> dict[str, str]:
     return {"If-Unmodified-Since": file.version}
 
 
+def _require_unchanged(response: aiohttp.ClientResponse, file: RemoteFile) -> None:
+    """Raise FailedTryError for an answer of another version: not every server looks at conditions."""
+    told = response.headers.get("ETag" if file.version.startswith(('"', "W/")) else "Last-Modified")
+    if told is not None and not file.version.startswith("unknown ") and told != file.version:
+        raise failed_status(412, "(another version)")
+
+
 def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
