@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -23,6 +21,7 @@ from throughput.choices import (
     choose_work,
     require_counts,
 )
+from throughput.command_line import command_line
 from throughput.contracts import (
     IMAGE_SIZE,
     Augmentation,
@@ -249,7 +248,7 @@ def bench(
     ]
     blank = Results(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(sys.argv),
+        command=command_line(),
         environment=environment(),
         work=describe_work(plans[0]),
         rows=(),

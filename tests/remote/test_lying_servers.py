@@ -1,4 +1,4 @@
-"""Servers that look at no condition, or send something else than was asked for: none of it gets into the cache."""
+"""Servers that look at no condition, or send something else than was asked for: none of it is taken."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from throughput.command_line import command_line
 from throughput.errors import OptionError, SourceError
 from throughput.sources import ShardSource, open_source
 from throughput.sources.index import INDEX
@@ -166,6 +167,34 @@ def test_a_password_is_not_shown(server: str, reach: Reach) -> None:
         "x", [f"http://user:secret@{host}/packed/shard-000000.tar?signature=secret"], reach=reach
     )
     assert "secret" not in source.describe(0) + source.location
+    named = [
+        f"http://user:secret@{host}/loose/part-00{number}.tar?a=1,2&signature=secret" for number in (0, 1)
+    ]
+    assert open_remote(",".join(named), named, reach=reach).location == (
+        f"{server}/loose/part-000.tar,{server}/loose/part-001.tar"
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:secret@[host/a.tar",
+        "http://user:secret@127.0.0.1:99999/a.tar",
+        "http://user:secret@127.0.0.1:1/{a.tar",
+        "sftp://user:secret@127.0.0.1:1/a.tar",
+    ],
+)
+def test_what_is_no_address_is_told_without_its_password(address: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        open_source(address)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_command_in_results_has_no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "https://user:secret@host/{a,b}.tar?key=secret"
+    monkeypatch.setattr(sys, "argv", ["throughput", "bench", f"--data={secret},{secret}", "--batch", "2"])
+    shown = "https://host/{a,b}.tar"
+    assert command_line() == f"throughput bench '--data={shown},{shown}' --batch 2"
 
 
 def test_a_cache_that_is_too_small_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,15 @@ from throughput.errors import OptionError, SourceError
 from throughput.quantities import parse_bytes
 from throughput.sources.index import ShardIndex, is_sound, shard_index
 from throughput.sources.manifest import MANIFEST, Manifest
-from throughput.sources.remote.addresses import folder_of, is_remote, path_of, shown, within
+from throughput.sources.remote.addresses import (
+    folder_of,
+    is_remote,
+    path_of,
+    require_address,
+    shown,
+    within,
+    without_secrets,
+)
 from throughput.sources.remote.beside import index_beside, remote_index, remote_manifest
 from throughput.sources.remote.blocks import BlockCache
 from throughput.sources.remote.fetching import Fetcher, Reach, fetcher_of
@@ -62,18 +70,20 @@ def open_remote(
     Raises SourceError.
     """
     fetcher = fetcher_of(reach := reach or default_reach())
+    for address in addresses:
+        require_address(address)
     if len(addresses) == 1 and not path_of(addresses[0]).endswith(".tar"):
         folder = addresses[0]
         manifest = remote_manifest(fetcher, folder)
         if manifest is not None:
-            return _open_packed(shown(location), folder, manifest, split_fraction, reach, progress)
+            return _open_packed(without_secrets(location), folder, manifest, split_fraction, reach, progress)
         addresses = _listed(fetcher, folder)
     for address in addresses:
         if not is_remote(address) or not path_of(address).endswith(".tar"):
             raise SourceError(
                 f"{shown(address)} is no .tar shard on a server: name remote shards, or local ones"
             )
-    return _open_named(shown(location), addresses, label_field, split_fraction, reach, progress)
+    return _open_named(without_secrets(location), addresses, label_field, split_fraction, reach, progress)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from throughput.errors import SourceError
 from throughput.sources.remote.retrying import FailedTryError
 
 MOST_SMALL_BYTES = 4 << 30
-"""Of a file that is read at once, such as an index: what a server sends decides how much memory is asked for."""
+"""Of a file that is read at once, such as an index: a server shall not ask for any amount of memory."""
 
 
 @dataclass(frozen=True)
