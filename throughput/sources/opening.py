@@ -105,8 +105,8 @@ def _named_by_one(item: str) -> list[str]:
     remote = is_remote(item)
     if _ADDRESS.match(item) and not remote:
         raise SourceError(
-            f"{without_secrets(item)}: images are read from {', '.join(SCHEMES)} and from files on this machine; "
-            "copy them to one of these first"
+            f"{without_secrets(item)}: images are read from {', '.join(SCHEMES)} and from files on this "
+            "machine; copy them to one of these first"
         )
     path = item if remote else str(Path(item).expanduser())
     if "{" not in path or (not remote and _exists(Path(path))):

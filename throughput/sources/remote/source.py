@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from throughput.errors import SampleError, SourceError
 from throughput.sources.checksum import checksum
-from throughput.sources.remote.beside import index_beside
+from throughput.sources.remote.beside import forget_index, index_beside
 from throughput.sources.remote.fetching import Fetcher, Reach, fetcher_of
 from throughput.sources.remote.journal import read_journal
 from throughput.sources.remote.readers import cached_reader
@@ -68,9 +68,11 @@ class RemoteShardSource(ShardSource):
             raise SampleError(self.describe(sample_id), f"cannot be read: {error}") from error
         if not self._is_sound(sample_id, data):
             self._fetcher.drop(file, start, end)
+            forget_index(self._fetcher, file)
             raise SampleError(
                 self.describe(sample_id),
-                "its bytes are not those that were packed (CRC-32), fetched twice: upload the shard again",
+                "its bytes are not those that were packed (CRC-32), fetched twice: upload the shard and the "
+                "index beside it again",
             )
         return data
 
