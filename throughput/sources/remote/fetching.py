@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from queue import Empty, SimpleQueue
@@ -78,10 +79,13 @@ class Fetcher:
         return self._cache
 
     def expect(self, ranges: Iterable[tuple[RemoteFile, int, int]]) -> None:
-        """Have bytes ``start`` to ``end`` of files fetched soon, in this order. Returns at once."""
+        """Have bytes ``start`` to ``end`` of files fetched soon, in this order. Returns at once.
+
+        Raises RoomError where the cache cannot be looked into.
+        """
         hits = 0
         runs: list[_Run] = []
-        with self._lock:
+        with self._lock, self._told(runs):
             for file, start, end in ranges:
                 for block in blocks_of(start, end):
                     if (file.key, block) in self._under_way:
@@ -109,12 +113,45 @@ class Fetcher:
                 self._runs.put(run)
         note_hits(self._reach.journal, hits)
 
+    @contextmanager
+    def _told(self, runs: list[_Run]) -> Iterator[None]:
+        """Nobody waits for blocks whose telling failed, as where there is no room for one more thread."""
+        try:
+            yield
+        except BaseException as error:
+            self._not_fetched(runs)
+            if isinstance(error, OSError):
+                raise self._cache.unusable(error) from error
+            raise
+
+    def _not_fetched(self, runs: Iterable[_Run]) -> None:
+        """Let those who wait for these blocks know; under the lock."""
+        for run in runs:
+            for block, future in zip(run.blocks, run.futures, strict=True):
+                del self._under_way[run.file.key, block]
+                future.set_result(None)
+
+    def settle(self) -> None:
+        """Forget what was told of and is not begun, and wait for what is."""
+        waiting: list[_Run] = []
+        with self._lock:
+            with suppress(Empty):
+                while True:
+                    waiting.append(self._runs.get_nowait())
+            self._not_fetched(waiting)
+            under_way = list(self._under_way.values())
+        for future in under_way:
+            future.result()
+
     def read(self, file: RemoteFile, start: int, end: int) -> bytes:
         """Bytes ``start`` to ``end`` of a file. Raises RemoteError, and RoomError for a full disk."""
         pieces = []
-        for block in blocks_of(start, end):
-            begin = block * BLOCK_BYTES
-            pieces.append(self._piece(file, block, max(0, start - begin), min(BLOCK_BYTES, end - begin)))
+        try:
+            for block in blocks_of(start, end):
+                begin = block * BLOCK_BYTES
+                pieces.append(self._piece(file, block, max(0, start - begin), min(BLOCK_BYTES, end - begin)))
+        except OSError as error:
+            raise self._cache.unusable(error) from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def drop(self, file: RemoteFile, start: int, end: int) -> None:
@@ -172,7 +209,12 @@ class Fetcher:
         """As many threads as there may be connections; under the lock."""
         for _ in range(len(self._threads), self._reach.connections):
             thread = threading.Thread(target=self._serve, name="throughput-fetch", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+                return  # the system allows no more: those that there are do it
             self._threads.append(thread)
 
     def _serve(self) -> None:
