@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from throughput.sources import ShardSource
 from throughput.sources.remote import http
 from throughput.sources.remote.fetching import Reach
 from throughput.sources.remote.opening import open_remote
+from throughput.sources.remote.retrying import Retries
 from throughput.sources.remote.source import RemoteShardSource
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
@@ -24,12 +26,15 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 class Told:
     """What a server sends. ranged: whether it sends parts. shift: by how many bytes these are others.
 
-    version: the headers that tell it. more: bytes that it sends behind a whole file.
+    version: the headers that tell it. more: bytes that it sends behind a whole file. goes_on: whether more
+    than the first byte comes.
     """
 
     def __init__(self, root: Path, *, ranged: bool = True, **version: str) -> None:
         self.root, self.ranged, self.version = root, ranged, version
         self.shift, self.more = 0, b""
+        self.goes_on = threading.Event()
+        self.goes_on.set()
 
     def answer(self, path: str, asked: str | None) -> tuple[int, dict[str, str], bytes]:
         file = self.root / path.lstrip("/")
@@ -54,7 +59,10 @@ def serving(told: Told) -> Iterator[str]:
             for name, text in (headers | {"Content-Length": str(len(body))}).items():
                 self.send_header(name, text)
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # the other side has given it up
+                self.wfile.write(body[:1])
+                told.goes_on.wait(60)
+                self.wfile.write(body[1:])
 
         def log_message(self, *_: object) -> None:
             pass
@@ -136,3 +144,17 @@ def test_a_small_file_that_is_none_is_given_up(
         pytest.raises(SourceError, match=r"manifest.json: it has more than"),
     ):
         open_remote("x", [address], reach=reach)
+
+
+def test_an_answer_that_never_ends_is_given_up(
+    loose: Path, reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told(loose, ETag='"1"')
+    with serving(told) as address:
+        source = opened(address, replace(reach, retries=Retries(2, 0.001)))
+        monkeypatch.setattr(http, "_PATIENCE_SECONDS", 0)
+        monkeypatch.setattr(http, "_LEAST_BYTES_PER_SECOND", 1_000_000)
+        told.goes_on.clear()
+        with pytest.raises(SampleError, match=r"sent less than 1000000 bytes a second, after 2 tries"):
+            source.read(0)
+        told.goes_on.set()

@@ -70,6 +70,22 @@ def test_what_never_comes_is_told_with_all_that_is_known(proxy: Begin, reach: Re
     assert between.requests - asked == QUICK.tries
 
 
+def test_who_waits_for_what_was_tried_often_enough_does_not_try_as_often_again(
+    proxy: Begin, reach: Reach
+) -> None:
+    harmed: list[Harm] = []
+    between = proxy(lambda _: harmed[0] if harmed else None)
+    one = replace(reach, connections=1)
+    source = open_remote("x", [f"http://127.0.0.1:{between.port}/packed"], reach=one)
+    first, then = (source.shard_ids(shard)[:1] for shard in (0, 1))
+    harmed.append("busy")
+    asked = between.requests
+    source.expect(np.concatenate([first, then]))
+    with pytest.raises(SampleError, match=rf"status 503 Service Unavailable, after {QUICK.tries} tries"):
+        source.read(int(then[0]))
+    assert between.requests - asked == 2 * QUICK.tries  # of each shard, by the one thread
+
+
 def test_a_shard_that_changes_on_the_server_is_not_read_on(server: str, root: Path, reach: Reach) -> None:
     shard = root / "loose" / "changing.tar"
     whole = (root / "loose" / "part-000.tar").read_bytes()

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 from throughput.sources.remote.addresses import shown
 from throughput.sources.remote.blocks import BLOCK_BYTES, BlockCache, block_bytes, blocks_of
 from throughput.sources.remote.journal import note_hits, note_request
-from throughput.sources.remote.retrying import Retries, with_retries
+from throughput.sources.remote.retrying import RemoteError, Retries, with_retries
 from throughput.sources.remote.stores import RemoteFile, Store, store_of
 
 Result = TypeVar("Result")
@@ -140,8 +140,7 @@ class Fetcher:
                     waiting.append(self._runs.get_nowait())
             self._not_fetched(waiting)
             under_way = list(self._under_way.values())
-        for future in under_way:
-            future.result()
+        wait(under_way)
 
     def read(self, file: RemoteFile, start: int, end: int) -> bytes:
         """Bytes ``start`` to ``end`` of a file. Raises RemoteError, and RoomError for a full disk."""
@@ -220,18 +219,25 @@ class Fetcher:
     def _serve(self) -> None:
         while (run := self._next()) is not None:
             done: list[bytes | None] = [None] * len(run.blocks)
+            failure: RemoteError | None = None
             try:
                 for blocks, fetched in self._fetched(run):
                     begin = blocks.start - run.blocks.start
                     done[begin : begin + len(blocks)] = fetched
+            except RemoteError as error:
+                failure = error
             except Exception:  # noqa: BLE001 - whoever needs a block that is not here fetches it, and hears why not
                 pass
             with self._lock:
                 for block in run.blocks:
                     del self._under_way[run.file.key, block]
             for future, data in zip(run.futures, done, strict=True):
-                future.set_result(data)
-            del run, done
+                if data is None and failure is not None:
+                    # It was tried often enough: who waits would else wait for as many tries again.
+                    future.set_exception(failure)
+                else:
+                    future.set_result(data)
+            del run, done, failure
 
     def _next(self) -> _Run | None:
         """What to fetch next; None where nothing came for a while: then this thread is to end."""

@@ -25,6 +25,8 @@ Result = TypeVar("Result")
 _CONNECT_SECONDS = 20
 _SILENT_SECONDS = 30
 """A connection that brings nothing for so long is given up."""
+_PATIENCE_SECONDS, _LEAST_BYTES_PER_SECOND = 120, 10_000
+"""A request that takes longer than this together is given up: a server may send a byte now and then."""
 _PIECE_BYTES = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+-\d+|\*)/(\d+)")
 _WHOLE_SECONDS = re.compile(r"[0-9]{1,9}")
@@ -40,9 +42,7 @@ class HttpStore:
     """
 
     def __init__(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
-        kept = {"timeout": timeout, "trust_env": True}
-        self._files = HTTPFileSystem(client_kwargs=kept, skip_instance_cache=True)
+        self._files = HTTPFileSystem(client_kwargs={"trust_env": True}, skip_instance_cache=True)
 
     def look_up(self, address: str) -> RemoteFile:
         """Asked for by a range of one byte: addresses that are signed for GET refuse HEAD."""
@@ -60,7 +60,7 @@ class HttpStore:
                 )
             return RemoteFile(address, size_bytes, _version(response), ranged=response.status == 206)
 
-        return self._get(address, {"Range": "bytes=0-0"}, take)
+        return self._get(address, {"Range": "bytes=0-0"}, take, 0)
 
     def read(self, file: RemoteFile, start: int, end: int) -> bytes:
         """Raises FailedTryError for an answer that is not exactly these bytes of this version."""
@@ -83,7 +83,8 @@ class HttpStore:
                 raise FailedTryError(f"truncated: {len(body)} of {end - start} bytes came", again=True)
             return body
 
-        return self._get(file.address, {"Range": f"bytes={start}-{end - 1}"} | _unchanged(file), take)
+        asked = {"Range": f"bytes={start}-{end - 1}"} | _unchanged(file)
+        return self._get(file.address, asked, take, end - start)
 
     def read_all(self, address: str) -> bytes:
         """The whole of a small file."""
@@ -97,7 +98,7 @@ class HttpStore:
                     raise too_large()
             return bytes(body)
 
-        return self._get(address, {}, take)
+        return self._get(address, {}, take, None)
 
     def stream(self, file: RemoteFile, take: Callable[[bytes], None]) -> None:
         """Hand the whole of a file over, piece by piece. Raises FailedTryError where the body ends early."""
@@ -114,7 +115,7 @@ class HttpStore:
             if came_bytes != file.size_bytes:
                 raise FailedTryError(f"truncated: {came_bytes} of {file.size_bytes} bytes came", again=True)
 
-        self._get(file.address, _unchanged(file), take_all)
+        self._get(file.address, _unchanged(file), take_all, file.size_bytes)
 
     def listed(self, folder: str) -> list[str]:  # noqa: ARG002 - part of the interface
         """HTTP has no listing."""
@@ -125,12 +126,23 @@ class HttpStore:
         address: str,
         headers: dict[str, str],
         take: Callable[[aiohttp.ClientResponse], Awaitable[Result]],
+        size_bytes: int | None,
     ) -> Result:
-        """One request, and what ``take`` makes of the answer. Whatever breaks is a FailedTryError."""
+        """One request, and what ``take`` makes of the answer. Whatever breaks is a FailedTryError.
+
+        size_bytes: of the answer; None: not known.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None if size_bytes is None else _PATIENCE_SECONDS + size_bytes / _LEAST_BYTES_PER_SECOND,
+            sock_connect=_CONNECT_SECONDS,
+            sock_read=_SILENT_SECONDS,
+        )
+        sent = _AS_IT_IS | headers
 
         async def get() -> Result:
             session = await self._files.set_session()
-            async with session.get(self._files.encode_url(address), headers=_AS_IT_IS | headers) as response:
+            url = self._files.encode_url(address)
+            async with session.get(url, headers=sent, timeout=timeout) as response:
                 return await take(response)
 
         try:
@@ -151,7 +163,8 @@ class HttpStore:
             raise FailedTryError(f"truncated: {_said(error)}", again=True) from error
         except TimeoutError as error:
             raise FailedTryError(
-                f"the server was silent for {_SILENT_SECONDS} s (or {_CONNECT_SECONDS} s in connecting)",
+                f"the server was silent for {_SILENT_SECONDS} s (or {_CONNECT_SECONDS} s in connecting), or "
+                f"sent less than {_LEAST_BYTES_PER_SECOND} bytes a second",
                 again=True,
             ) from error
         except (aiohttp.ClientError, OSError) as error:
