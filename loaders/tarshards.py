@@ -215,7 +215,7 @@ class _Shards:
             for sample, data in read_run(self._source, run):
                 yield sample, self._checked(sample, data)
                 came += 1
-        except (LoaderError, OSError):
+        except (LoaderError, SampleError, OSError):
             if self._work.on_error == "raise":
                 raise
             for sample in run.ids[came:].tolist():

@@ -17,6 +17,7 @@ from servers import QUICK, Begin, Harm, now_and_then
 
 from throughput.errors import RoomError, SampleError
 from throughput.sources import ShardSource
+from throughput.sources.conversion import packed_copy
 from throughput.sources.remote.fetching import Reach
 from throughput.sources.remote.journal import read_journal
 from throughput.sources.remote.opening import open_remote
@@ -172,6 +173,18 @@ def test_what_was_told_before_the_cache_was_emptied_is_not_fetched(proxy: Begin,
     assert not list(Path(reach.cache.folder, "blocks").rglob("???????"))
     source.read(int(shards[-1][0]))
     assert between.requests - before <= 2 < len(shards)
+
+
+def test_what_a_server_does_not_give_today_is_not_packed_as_empty(proxy: Begin, reach: Reach) -> None:
+    harmed: list[Harm] = []
+    between = proxy(lambda _: harmed[0] if harmed else None)
+    source = open_remote("x", [f"http://127.0.0.1:{between.port}/packed"], reach=reach)
+    harmed.append("busy")
+    with pytest.raises(SampleError, match="status 503"):
+        packed_copy(source, growth=0.01, on_error="skip")
+    harmed.clear()
+    copy = packed_copy(source, growth=0.01, on_error="skip").source
+    assert all(samples(copy))
 
 
 def test_a_server_that_is_gone_is_told(reach: Reach) -> None:
