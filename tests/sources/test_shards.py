@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -389,3 +390,12 @@ def test_a_shard_put_in_the_place_of_another_is_not_streamed(tmp_path, image, wr
     assert source.read(0) == image(1)
     with pytest.raises(SampleError, match="the shard changed since it was scanned: start again"):
         source.open_run(0, source.shard_ids(0))
+
+
+def test_a_source_that_does_not_know_when_it_was_scanned_is_read(tmp_path, samples, image, write_tar):
+    source = open_source(write_tar(tmp_path / "a.tar", samples(2)))
+    assert isinstance(source, ShardSource)
+    unstamped = replace(source, stamps=())
+    assert [unstamped.read(i) for i in range(2)] == [image(0), image(1)]
+    with unstamped.open_run(0, unstamped.shard_ids(0)) as stream:
+        assert stream.read(1)

@@ -126,8 +126,9 @@ class ShardSource(Source):
         Where packing kept none, the shard must be as it was when it was scanned.
         """
         kept = self._checksum(sample_id)
-        if kept is None and self.stamps:
-            self._require_unchanged(sample_id, self._status(sample_id))
+        if kept is None:
+            if self.stamps:
+                self._require_unchanged(sample_id, self._status(sample_id))
         elif checksum(data) != kept:
             raise SampleError(self.describe(sample_id), CHANGED)
 
