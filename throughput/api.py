@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,6 +19,7 @@ from throughput.choices import (
     choose_work,
     require_counts,
 )
+from throughput.command_line import command_line
 from throughput.contracts import (
     IMAGE_SIZE,
     Augmentation,
@@ -231,7 +230,7 @@ def bench(
     ]
     blank = Results(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(sys.argv),
+        command=command_line(),
         environment=environment(),
         work=describe_work(plans[0]),
         rows=(),

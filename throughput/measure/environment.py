@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from throughput.command_line import command_line
 from throughput.measure.nvml import NoNvmlError, list_gpus
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -70,7 +69,7 @@ def environment() -> dict[str, Any]:
         "gpus": gpus,
         "gpu_absent_reason": gpu_absent_reason,
         "git_commit": git_commit(Path.cwd()),
-        "command_line": shlex.join(sys.argv),
+        "command_line": command_line(),
     }
 
 

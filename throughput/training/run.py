@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from throughput.command_line import command_line
 from throughput.contracts import Progress, no_progress
 from throughput.measure.block import device_uuid
 from throughput.measure.environment import environment, usable_cores
@@ -58,7 +57,7 @@ def results(training: Training, *rows: Row) -> Results:
     del described["budget"]  # training ends with its epochs
     return Results(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(sys.argv),
+        command=command_line(),
         environment=environment(),
         work=described,
         rows=rows,

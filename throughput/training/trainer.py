@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import shlex
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
+from throughput.command_line import command_line
 from throughput.contracts import Prepared, Progress, Work, no_progress
 from throughput.measure.feed import Feed
 from throughput.measure.labels import Labels
@@ -287,7 +286,7 @@ class _Course:
             best_loss=None if self._watch is None else self._watch.best_loss,
             best_epoch=None if self._watch is None else self._watch.best_epoch,
         )
-        command = shlex.join(sys.argv)
+        command = command_line()
         run = {"course": self._course, "step": state, "command": command} | past.to_plain()
         if parts:
             run["part"] = told_of(parts)
