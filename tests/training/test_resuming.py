@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -17,8 +18,10 @@ import pytest
 import torch
 from torch.nn import Module
 
-from throughput.contracts import Augmentation, Work
-from throughput.errors import OptionError
+from throughput.contracts import Augmentation, Batch, Loader, Work
+from throughput.errors import LoaderError, OptionError
+from throughput.loaders.imagefolder import TorchvisionLoaderFactory
+from throughput.loaders.workers import WorkerOptions
 from throughput.resuming import packed, unpacked
 from throughput.training import keeping
 from throughput.training.checkpoint import Checkpoint, Subject, read, save
@@ -187,6 +190,42 @@ def test_what_was_gathered_and_not_used_is_kept_at_the_epochs_end(often: MakeTra
         disturbed(chosen, BATCHES - 1, ask_to_end)
     assert stopped.value.batches == BATCHES
     require_same(train(replace(chosen, resume=True)), straight)
+
+
+class EndedFactory(TorchvisionLoaderFactory):
+    """Its loader is ended together with the run, by whoever asks both to end, before a train batch comes."""
+
+    ended = False
+
+    @contextmanager
+    def open(self, work: Work, options: WorkerOptions) -> Iterator[Loader]:
+        with super().open(work, options) as loader:
+            whole = loader.epoch
+
+            def epoch(index: int) -> Iterator[Batch]:
+                if self.ended and work.split == "train":
+                    ask_to_end()
+                    raise LoaderError("its workers ended")
+                return whole(index)
+
+            loader.epoch = epoch  # type: ignore[method-assign] # for this one loader
+            yield loader
+
+
+def test_a_run_that_is_ended_again_before_its_first_batch_leaves_the_checkpoint_as_it_is(
+    often: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = often(1, loader=f"{__name__}:EndedFactory")
+    assert chosen.checkpoint is not None
+    with pytest.raises(KeyboardInterrupt):
+        disturbed(chosen, 2)
+    before = chosen.checkpoint.read_bytes()
+    torch.rand(7)
+    monkeypatch.setattr(EndedFactory, "ended", True)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(replace(chosen, resume=True))
+    assert not isinstance(stopped.value, StoppedError)
+    assert chosen.checkpoint.read_bytes() == before
 
 
 @pytest.fixture

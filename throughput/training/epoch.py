@@ -176,7 +176,9 @@ def train_epoch(
             batch = next(iterator, None)
         except LoaderError:
             # What asked this process to end may have ended the loader's own. No batch is half trained on.
-            if keeping is not None and keeping.stopping.asked and step.between_updates:
+            # Before the first one there is nothing new to keep, and torch's generators are not yet set.
+            trained = not is_first and step.between_updates
+            if keeping is not None and keeping.stopping.asked and trained:
                 ledger.add_faults(feed.take_faults())
                 so_far.keep(keeping, step.device)
             raise
