@@ -77,6 +77,7 @@ def row(training: Training, trained: Trained, used: Summary) -> Row:
         gpu_memory_bytes=used.gpu_memory_bytes,
         energy_joules=used.energy_joules,
         ledger=trained.ledger,
+        held_out_ledger=trained.held_out_ledger,
         training=trained.run,
         evaluation=None if metrics is None else Evaluation(subject, work.source.classes, metrics),
     )

@@ -34,6 +34,7 @@ from throughput.training.checkpoint import (
     save,
     untrained,
 )
+from throughput.training.counting import predict_counted
 from throughput.training.course import Training, course_of
 from throughput.training.early_stopping import Watch, with_watched
 from throughput.training.epoch import train_epoch
@@ -54,8 +55,9 @@ from throughput.training.step import Horizon, StepSettings, TrainingStep
 class Trained:
     """What came of it. phase: a pass for each epoch, those before a resumption included.
 
-    steps, images: how much was trained in all. model: as it is judged, in evaluation mode. predictions: of
-    the held-out images, None where there are none. prepared: what the loader wrote before.
+    steps, images: how much was trained in all. model: as it is judged, in evaluation mode.
+    predictions, held_out_ledger: of the held-out images; None where there are none. prepared: what the loader
+    wrote before.
     """
 
     run: TrainingRun
@@ -65,6 +67,7 @@ class Trained:
     images: int
     model: Module
     predictions: Predictions | None
+    held_out_ledger: LedgerCount | None
     prepared: Prepared
 
 
@@ -301,11 +304,12 @@ class _Course:
         training = self._training
         model = self._make()
         model.load_state_dict(self._weights)
-        predictions = None
+        predictions = held_out_ledger = None
         if self._held_out is not None:
             answer = answering(model, self._device, training.work.compute_dtype)
-            feed = self._held_out.feed
-            predictions = predict(answer, feed.epoch(0), self._held_out.ids, feed.take_faults)
+            predictions, held_out_ledger = predict_counted(
+                answer, self._held_out.feed, self._prepared.work.source
+            )
         target_seconds = self._target_seconds()
         run = TrainingRun(
             model=training.model,
@@ -330,6 +334,7 @@ class _Course:
             images=self._step.images,
             model=model,
             predictions=predictions,
+            held_out_ledger=held_out_ledger,
             prepared=self._prepared,
         )
 
