@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.nn import Module
@@ -226,6 +228,18 @@ def test_a_run_that_is_ended_again_before_its_first_batch_leaves_the_checkpoint_
         train(replace(chosen, resume=True))
     assert not isinstance(stopped.value, StoppedError)
     assert chosen.checkpoint.read_bytes() == before
+
+
+def test_a_worker_that_dies_during_a_step_is_told_in_words(training: MakeTraining) -> None:
+    before = set(psutil.Process().children())
+
+    def kill_a_worker() -> None:
+        (worker,) = set(psutil.Process().children()) - before
+        worker.kill()
+        threading.Event().wait(30)  # torch raises from its handler of SIGCHLD
+
+    with pytest.raises(LoaderError, match=r"a worker process died: .* Killed.* fewer --workers"):
+        disturbed(training(1), 2, kill_a_worker)
 
 
 @pytest.fixture
