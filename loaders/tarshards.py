@@ -215,7 +215,7 @@ class _Shards:
             for sample, data in read_run(self._source, run):
                 yield sample, self._checked(sample, data)
                 came += 1
-        except (LoaderError, OSError):
+        except (LoaderError, SampleError, OSError):
             if self._work.on_error == "raise":
                 raise
             for sample in run.ids[came:].tolist():
@@ -224,12 +224,11 @@ class _Shards:
     def _checked(self, sample: int, data: bytes) -> bytes | SampleError:
         """The bytes; or that they are not those that were packed, unless the work has that raised."""
         try:
-            self._source.require_sound(sample, data)
+            return self._source.sound(sample, data)
         except SampleError as error:
             if self._work.on_error == "raise":
                 raise
             return error
-        return data
 
 
 def read_run(source: ShardSource, run: _Run) -> Iterator[tuple[int, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from throughput.contracts import Held, Work
 from throughput.dead_workers import why_died
 from throughput.errors import LoaderError, OptionError, ThroughputError
+from throughput.ranks.place import place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +59,7 @@ def worker_loader(dataset: Any, work: Work, options: Starting, sampler: Any = No
         persistent_workers=True,
         prefetch_factor=options.prefetch,
         multiprocessing_context=options.start,
-        worker_init_fn=_leave_interruption_to_the_parent,
+        worker_init_fn=_leave_ending_to_the_parent,
     )
 
 
@@ -103,9 +105,14 @@ def end_workers(dataloader: DataLoader[Any]) -> None:
         dataloader._iterator = None
 
 
-def _leave_interruption_to_the_parent(_: int) -> None:
-    """Ctrl-C in a terminal reaches every process, and the parent may end a batch before it ends all."""
+def _leave_ending_to_the_parent(_: int) -> None:
+    """Ctrl-C in a terminal reaches every process, and the parent may end a batch before it ends all.
+
+    So does any request to end that torchrun hands on, to the whole group of each rank.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if place() is not None:
+        os.setpgid(0, 0)
 
 
 def _unchanged(item: Any) -> Any:

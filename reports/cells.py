@@ -24,12 +24,14 @@ def title(results: Results) -> str:
     images = f"{count(work.get('train_images'))} images ({count(work.get('val_images'))} more held out)"
     if answers(results):
         images = f"{count(work.get('images'))} images ({count(work.get('val_images'))} of them held out)"
+    ranks = work.get("world_size") or 1
+    each = f" for each of {ranks} ranks" if ranks > 1 else ""
     told = {
         "source": f"{images} of {short(str(work.get('source')))}",
         "image_size": f"{work.get('image_size')} px",
         "batch_size": f"batch {work.get('batch_size')}",
         "model": f"{work.get('model')} in {work.get('compute_dtype')} on {work.get('device')}",
-        "workers": f"{work.get('workers')} workers",
+        "workers": f"{work.get('workers')} workers{each}",
     }
     words = ", ".join(words for name, words in told.items() if work.get(name) is not None)
     return ": ".join(part for part in (work.get("test"), words) if part)

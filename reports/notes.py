@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from throughput.ranks.merging import slowest_share
 from throughput.reports.training import lines
 from throughput.results import (
     CacheEvidence,
     Comparison,
     LedgerCount,
+    RankShare,
     RemoteReading,
     Results,
     Row,
@@ -112,6 +114,8 @@ def duration(seconds: float) -> str:
 def row_facts(row: Row, results: Results) -> Iterator[str]:
     """What a row that was measured was seen to do, and what that is worth: all but its verdict."""
     yield from _certified(row)
+    if row.ranks:
+        yield _shared(row)
     if row.prepare is not None and row.prepare.folder is not None:
         cost = f"in {row.prepare.seconds:.1f} s" if row.prepare.seconds else "by an earlier run"
         yield (
@@ -154,6 +158,21 @@ def _certified(row: Row) -> Iterator[str]:
             yield f"NOT COMPARABLE: {check.name}: {check.words}"
         if certificate.reason is not None:
             yield f"NOT COMPARABLE: {certificate.reason}"
+
+
+def _shared(row: Row) -> str:
+    """What each of several processes did, and which is the slowest."""
+    told = "; ".join(f"rank {one.rank} on {one.host} {_did(one, row)}" for one in row.ranks)
+    return f"{len(row.ranks)} ranks: {told}; the slowest is rank {slowest_share(row.ranks).rank}"
+
+
+def _did(one: RankShare, row: Row) -> str:
+    if row.train is None:
+        return f"{one.images_per_second:,.0f} images/s"
+    alone = (
+        "" if one.load_images_per_second is None else f"loads {one.load_images_per_second:,.0f} alone and "
+    )
+    return f"{alone}trains at {one.images_per_second:,.0f} images/s, {100 * one.wait_fraction:.0f} % waiting"
 
 
 def _counted(row: Row) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -178,3 +179,30 @@ def test_bench_takes_the_model_s_image_size(images, model, chosen, size):
         certified=False,
     )
     assert results.work["image_size"] == size
+
+
+def test_a_loop_of_ones_own_goes_on_in_mid_epoch(images: Path) -> None:
+    with opened("torchvision", images, batch_size=4, workers=2) as loader:
+        epoch = loader.epoch(1)
+        first = [int(sample) for _ in range(3) for sample in next(epoch).ids]
+        state = json.loads(json.dumps(loader.state_dict()))
+        samples = loader.samples_per_epoch
+    with opened("torchvision", images, batch_size=4) as loader:
+        loader.load_state_dict(state)
+        rest = [int(sample) for batch in loader.epoch(1) for sample in batch.ids]
+        following = [int(sample) for batch in loader.epoch(2) for sample in batch.ids]
+    assert len(first) == 12
+    assert sorted(first + rest) == sorted(following)
+    assert len(following) == samples
+
+
+def test_bad_samples_are_told_in_a_loop_of_ones_own(images: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(images, tmp_path / "data")
+    for path in sorted(data.rglob("*.JPEG")):
+        path.write_bytes(b"")
+    with opened("torchvision", data, on_error="skip") as loader:
+        came = sum(len(batch.ids) for batch in loader.epoch(0))
+        faults = loader.take_faults()
+        assert came + len(faults) == loader.samples_per_epoch
+        assert {Path(fault.sample).suffix for fault in faults} == {".JPEG"}
+        assert loader.take_faults() == []

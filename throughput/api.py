@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,16 +19,14 @@ from throughput.choices import (
     choose_work,
     require_counts,
 )
+from throughput.command_line import command_line
 from throughput.contracts import (
     IMAGE_SIZE,
     Augmentation,
-    Batch,
-    Fault,
     LoaderFactory,
     OnError,
     Progress,
     Split,
-    Work,
     no_progress,
     require_count,
 )
@@ -44,12 +38,14 @@ from throughput.measure.judge import IMAGENET_IMAGES, judge
 from throughput.measure.network import with_limit
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import PHASES, CacheMode, Certification, Plan, describe_work, require_phases
+from throughput.measure.possible import possible_here
 from throughput.measure.prediction import check_first_suggestion
 from throughput.measure.rounds import measure_rounds
 from throughput.measure.run import certify as run_certification
-from throughput.measure.suggestions import Possible
+from throughput.opened import OpenLoader
 from throughput.options import build_options
-from throughput.registry import load_loader, loader_names, missing_requirements, require_usable
+from throughput.ranks.company import ALONE, Company
+from throughput.registry import load_loader, loader_names, require_usable
 from throughput.results import Certificate, Results, Row
 
 Loaders = str | Sequence[Any] | Any
@@ -57,25 +53,6 @@ Loaders = str | Sequence[Any] | Any
 DataLoader, another iterable of batches that is no list, a function that makes one, or a LoaderFactory."""
 
 UNCERTIFIED = Certificate(None, reason="its certificate was left out on request")
-
-
-@dataclass(frozen=True)
-class OpenLoader:
-    """A loader that runs. classes: names that the labels index. work: what it does, in full."""
-
-    samples_per_epoch: int
-    classes: tuple[str, ...]
-    work: Work
-    _epoch: Callable[[int], Iterator[Batch]]
-    _take_faults: Callable[[], list[Fault]]
-
-    def epoch(self, index: int) -> Iterator[Batch]:
-        """The batches of an epoch: every sample once, in train in another order than in other epochs."""
-        return self._epoch(index)
-
-    def take_faults(self) -> list[Fault]:
-        """The bad samples of the batches that came since this was last asked (``on_error``)."""
-        return self._take_faults()
 
 
 @contextmanager
@@ -145,7 +122,7 @@ def open_loader(
         warnings.warn(prepared.warning, stacklevel=3)  # of the caller's ``with``
     with factory.open(prepared.work, chosen) as loader:
         epoch = loader.epoch if raw else Feed(loader, prepared.work).epoch
-        yield OpenLoader(loader.samples_per_epoch, source.classes, prepared.work, epoch, loader.take_faults)
+        yield OpenLoader(loader.samples_per_epoch, source.classes, prepared.work, loader, epoch)
 
 
 def bench(
@@ -184,6 +161,7 @@ def bench(
     on_results: Callable[[Results], None] = lambda _: None,
     go_on: Callable[[Results], bool] = lambda _: True,
     nursery: Nursery | None = None,
+    company: Company = ALONE,
 ) -> Results:
     """Certify and measure loaders, and return what the command prints.
 
@@ -191,13 +169,13 @@ def bench(
     model's own by default. ``options`` holds each loader's own by loader name. ``certified`` False leaves the
     certificates out, and the rows say so. ``on_results`` is told the results so far after each block;
     ``go_on`` before each, and where it answers False that was all. ``nursery`` is one that goes on to the
-    next measurement, which saves the seconds that a new one takes to start. What tells of the data, its
-    augmentation, its scale and its bad samples is as for ``open_loader``. Raises a ThroughputError where
-    nothing can be started; a loader that cannot run here, or fails, is a row that says why.
+    next measurement, which saves the seconds that a new one takes to start. ``company`` are the ranks that
+    measure together (``throughput.ranks.company.in_company``); each gets the results of all. What tells of
+    the data, its augmentation, its scale and its bad samples is as for ``open_loader``. Raises a
+    ThroughputError where nothing can be started; a loader that cannot run here, or fails, is a row that says
+    why.
     """
-    import torch
-
-    from throughput.training.precision import choose_dtype
+    from throughput.ranks.measuring import begin
 
     names = chosen_loaders(loaders)
     _require_options(names, options or {})
@@ -210,14 +188,17 @@ def bench(
     require_count("project_images (--project-images)", project_images)
     if check_prediction and set(phases) != set(PHASES):
         raise OptionError(f"--check-prediction needs all of --phases {','.join(PHASES)}")
-    source = choose_source(
-        data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
-    )
-    source = with_limit(source, progress)
+    with company.first_on_each_machine():
+        source = choose_source(
+            data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
+        )
+    source = with_limit(source, progress, company)
     work = choose_work(
         source,
         batch_size=batch_size,
         image_size=chosen_size,
+        rank=company.rank,
+        world_size=company.size,
         workers=workers,
         precision=precision,
         device=device,
@@ -249,21 +230,20 @@ def bench(
     ]
     blank = Results(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(sys.argv),
+        command=command_line(),
         environment=environment(),
         work=describe_work(plans[0]),
         rows=(),
     )
-    possible = Possible(
-        choose_dtype("auto", torch.device(work.device)), _decoding_on_the_gpu(work), _can_compile(work.device)
-    )
+    blank, measure_block = begin(company, blank, cache=cache, check_prediction=check_prediction)
+    possible = possible_here(work, [factory for name in loader_names() if (factory := _loaded(name))])
     with Nursery() if nursery is None else nullcontext(nursery) as running:
 
         def certificate_of(plan: Plan) -> Certificate:
             if not certified:
                 return UNCERTIFIED
             task = Certification(plan.loader, plan.options, plan.work, data is not None, recertify)
-            return _certificate(running, task, progress)
+            return company.first(lambda: _certificate(running, task, progress))
 
         certificates = [certificate_of(plan) for plan in plans]
 
@@ -273,7 +253,7 @@ def bench(
                 for row, certificate in zip(rows, certificates, strict=True)
                 if row is not None
             ]
-            return judge(replace(blank, rows=tuple(judged)), possible, project_images)
+            return judge(replace(blank, rows=tuple(judged)), possible, project_images, company.cores)
 
         results = blank
 
@@ -282,7 +262,9 @@ def bench(
             results = results_of(rows)
             on_results(results)
 
-        measure_rounds(plans, running, progress, on_block, go_on=lambda _: go_on(results))
+        measure_rounds(
+            plans, running, progress, on_block, go_on=lambda _: go_on(results), measure_block=measure_block
+        )
         if check_prediction:
             results = check_first_suggestion(results, plans, running, certificate_of, progress)
     on_results(results)
@@ -356,24 +338,6 @@ def certify(
 def _certificate(nursery: Nursery, task: Certification, progress: Progress) -> Certificate:
     progress(f"certifying {task.loader}", 0, None)
     return run_certification(nursery, task, progress)
-
-
-def _decoding_on_the_gpu(work: Work) -> tuple[str, ...]:
-    """Registered loaders that would decode on the GPU, and can here."""
-    found = []
-    for name in loader_names():
-        factory = _loaded(name)
-        if factory is None or missing_requirements(factory) or factory.why_not(work):
-            continue
-        if factory.decode(work, build_options(factory, {})) == "gpu":
-            found.append(name)
-    return tuple(found)
-
-
-def _can_compile(device: str) -> bool:
-    """On a GPU Triton compiles; on a CPU torch.compile calls a C++ compiler, which may be absent."""
-    compilers = (os.environ.get("CXX", "g++"), "g++", "clang++")
-    return device.startswith("cuda") or any(shutil.which(compiler) for compiler in compilers)
 
 
 def _require_options(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:

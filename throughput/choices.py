@@ -20,6 +20,7 @@ from throughput.contracts import (
 )
 from throughput.errors import OptionError
 from throughput.measure.environment import usable_cores
+from throughput.ranks.place import place
 from throughput.registry import load_model_family_for
 from throughput.sources import open_source
 from throughput.sources.synthetic import default_source_folder
@@ -128,12 +129,24 @@ def choose_scale(
 
 
 def choose_device(device: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as torch sees it. Raises OptionError."""
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as torch sees it. Raises OptionError.
+
+    Of several ranks, each takes the GPU of its number on the machine, unless one is named.
+    """
     import torch
 
     available = torch.cuda.is_available()
-    if device == "auto":
-        return torch.device("cuda:0" if available else "cpu")
+    here = place()
+    if device == "auto" and not available:
+        return torch.device("cpu")
+    if device == "auto" or (device == "cuda" and available and here is not None):
+        own = 0 if here is None else here.local_rank
+        if own >= torch.cuda.device_count():
+            raise OptionError(
+                f"there are {torch.cuda.device_count()} CUDA devices for more ranks on this machine: "
+                "start as many with torchrun's --nproc-per-node, or choose --device cpu"
+            )
+        return torch.device("cuda", own)
     kind, _, index = device.partition(":")
     if kind == "cpu" and not index:
         return torch.device("cpu")

@@ -119,6 +119,22 @@ def _percentiles_ms(seconds: Iterable[float], shares: Sequence[int]) -> dict[str
 
 
 @dataclass(frozen=True)
+class RankShare:
+    """What one of several processes did of the whole. rank: 0 and up. host: its machine.
+
+    images_per_second, wait_fraction, seconds: of its own passes in training, or in the one phase that was
+    measured. load_images_per_second: of its loader alone; None where that was not measured.
+    """
+
+    rank: int
+    host: str
+    images_per_second: float
+    wait_fraction: float
+    seconds: float
+    load_images_per_second: float | None = None
+
+
+@dataclass(frozen=True)
 class BadSample:
     """A sample that could not be read or decoded. sample: where it lies. times: in so many epochs."""
 

@@ -32,6 +32,7 @@ from throughput.measured import (
     Pass,
     Phase,
     PhaseName,
+    RankShare,
     Rate,
     RemoteReading,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "PhaseName",
     "Preparation",
     "Projection",
+    "RankShare",
     "Rate",
     "RemoteReading",
     "Results",
@@ -150,6 +152,9 @@ class Row:
     parity: Parity | None = None
     """Of these answers with the same model's in torch, for the same images through the same loader."""
     timeline: Timeline | None = None
+    ranks: tuple[RankShare, ...] = ()
+    """Each of several processes, in their order; empty where it was one. What is told of batches is then of
+    the slowest, and images are those of all."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -248,6 +253,7 @@ def _row(row: Row) -> dict[str, Any]:
         "latency_ms": None if row.model is None else row.model.latency_ms,
         "parity": None if row.parity is None else row.parity.to_json(),
         "timeline": None if row.timeline is None else asdict(row.timeline),
+        "ranks": [asdict(one) for one in row.ranks],
         "warnings": list(row.warnings),
     }
 

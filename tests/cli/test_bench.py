@@ -319,7 +319,7 @@ def refuse(wrong, monkeypatch, capfd, tmp_path) -> Callable[..., str]:
         ("--data=texts", ["texts/poems", "no image of a known type", ".txt"]),
         ("--data=unlabelled.tar", ["unlabelled.tar", "label"]),
         ("--data=s-{0..2.tar", ["s-{0..2.tar", "braces"]),
-        ("--data=s3://bucket/a.tar", ["s3://bucket/a.tar", "copy"]),
+        ("--data=gs://bucket/a.tar", ["gs://bucket/a.tar", "copy"]),
         ("--data=pipe:touch ran", ["--allow-pipe"]),
         ("--batch=0", ["batch", "1 or more, got 0"]),
         ("--batch=-1", ["batch", "1 or more, got -1"]),

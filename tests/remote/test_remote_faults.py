@@ -6,14 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from servers import QUICK, Begin, Harm, now_and_then
 
-from throughput.errors import SampleError
+from throughput.errors import RoomError, SampleError
 from throughput.sources import ShardSource
+from throughput.sources.conversion import packed_copy
 from throughput.sources.remote.fetching import Reach
 from throughput.sources.remote.journal import read_journal
 from throughput.sources.remote.opening import open_remote
@@ -67,6 +71,22 @@ def test_what_never_comes_is_told_with_all_that_is_known(proxy: Begin, reach: Re
     assert between.requests - asked == QUICK.tries
 
 
+def test_who_waits_for_what_was_tried_often_enough_does_not_try_as_often_again(
+    proxy: Begin, reach: Reach
+) -> None:
+    harmed: list[Harm] = []
+    between = proxy(lambda _: harmed[0] if harmed else None)
+    one = replace(reach, connections=1)
+    source = open_remote("x", [f"http://127.0.0.1:{between.port}/packed"], reach=one)
+    first, then = (source.shard_ids(shard)[:1] for shard in (0, 1))
+    harmed.append("busy")
+    asked = between.requests
+    source.expect(np.concatenate([first, then]))
+    with pytest.raises(SampleError, match=rf"status 503 Service Unavailable, after {QUICK.tries} tries"):
+        source.read(int(then[0]))
+    assert between.requests - asked == 2 * QUICK.tries  # of each shard, by the one thread
+
+
 def test_a_shard_that_changes_on_the_server_is_not_read_on(server: str, root: Path, reach: Reach) -> None:
     shard = root / "loose" / "changing.tar"
     whole = (root / "loose" / "part-000.tar").read_bytes()
@@ -115,6 +135,56 @@ def test_a_shard_that_is_bad_on_the_server_is_told(
         SampleError, match=r"bad/shard.*are not those that were packed \(CRC-32\), fetched twice"
     ):
         source.read(5)
+
+
+def test_nobody_waits_for_blocks_that_no_thread_could_be_had_for(
+    server: str, reach: Reach, packed: ShardSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_remote("x", [f"{server}/packed"], reach=reach)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="can't start"):
+            source.expect(source.ids("train"))
+    assert samples(source) == samples(packed)
+
+
+def test_a_cache_that_cannot_be_used_is_told(server: str, reach: Reach) -> None:
+    source = open_remote("x", [f"{server}/packed"], reach=reach)
+    Path(reach.cache.folder, "blocks").write_bytes(b"")
+    for use in (lambda: source.read(0), lambda: source.expect(source.ids("train"))):
+        with pytest.raises(
+            RoomError, match=r"cannot use the cache of remote files.*Not a directory; free some"
+        ):
+            use()
+
+
+def test_what_was_told_before_the_cache_was_emptied_is_not_fetched(proxy: Begin, reach: Reach) -> None:
+    between = proxy(latency_seconds=0.1)
+    one = replace(reach, connections=1)
+    source = open_remote("x", [f"http://127.0.0.1:{between.port}/packed"], reach=one)
+    before = between.requests
+    shards = [source.shard_ids(shard) for shard in range(len(source.shards))]
+    source.expect(np.concatenate(shards))
+    source.forget()
+    assert not list(Path(reach.cache.folder, "blocks").rglob("???????"))
+    source.read(int(shards[-1][0]))
+    assert between.requests - before <= 2 < len(shards)
+
+
+def test_what_a_server_does_not_give_today_is_not_packed_as_empty(proxy: Begin, reach: Reach) -> None:
+    harmed: list[Harm] = []
+    between = proxy(lambda _: harmed[0] if harmed else None)
+    source = open_remote("x", [f"http://127.0.0.1:{between.port}/packed"], reach=reach)
+    harmed.append("busy")
+    with pytest.raises(SampleError, match="status 503"):
+        packed_copy(source, growth=0.01, on_error="skip")
+    harmed.clear()
+    copy = packed_copy(source, growth=0.01, on_error="skip").source
+    assert all(samples(copy))
 
 
 def test_a_server_that_is_gone_is_told(reach: Reach) -> None:

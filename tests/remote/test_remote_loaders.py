@@ -69,6 +69,24 @@ def test_a_loader_makes_of_remote_shards_what_it_makes_of_local_ones(
 
 
 @pytest.mark.parametrize("name", ["torchvision", "webdataset", "dali", "roi"])
+def test_images_that_went_bad_on_this_disk_are_fetched_again(
+    name: str, server: str, reach: Reach, packed: ShardSource
+) -> None:
+    source = open_remote("x", [f"{server}/packed"], reach=reach)
+    ids = source.ids("train")
+    source.read(int(ids[0]))
+    shard = source.shard_of[ids[0]]
+    folder = Path(reach.cache.folder, "blocks", source.remote[shard].key[:2], source.remote[shard].key)
+    block = folder / f"{0:07x}"
+    data = bytearray(block.read_bytes())
+    data[int(packed.offsets[ids[0]]) + 50] ^= 1
+    block.write_bytes(data)
+    work = Work(source, image_size=32, batch_size=8, workers=1)
+    assert sorted(read_epoch(name, {}, work)) == ids.tolist()
+    assert block.read_bytes() != data
+
+
+@pytest.mark.parametrize("name", ["torchvision", "webdataset", "dali", "roi"])
 def test_a_shard_that_disappears_is_named(name: str, server: str, root: Path, reach: Reach) -> None:
     folder = root / f"vanishing-{name}"
     folder.mkdir()

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from throughput.errors import OptionError, SourceError
+from throughput.command_line import command_line
+from throughput.errors import OptionError, SampleError, SourceError
 from throughput.sources import ShardSource, open_source
-from throughput.sources.index import INDEX
+from throughput.sources.index import INDEX, read_index, write_index
 from throughput.sources.remote.fetching import Reach
 from throughput.sources.remote.journal import read_journal
 from throughput.sources.remote.opening import open_remote
 from throughput.sources.remote.retrying import RemoteError
 from throughput.sources.remote.source import RemoteShardSource
+from throughput.sources.shard_index import index_names
 
 
 def assert_same(remote: RemoteShardSource, local: ShardSource) -> None:
@@ -77,6 +81,38 @@ def test_a_packing_without_its_index_is_scanned(server: str, root: Path, packed:
     assert isinstance(source, RemoteShardSource)
     assert_same(source, packed)
     assert source.choice.startswith("no index lies beside the manifest, so shards were fetched whole")
+
+
+def test_an_index_of_another_packing_is_refused_and_not_kept(server: str, root: Path, reach: Reach) -> None:
+    """Its labels are others, and all else fits: no checksum of an image would tell."""
+    folder = root / "relabelled"
+    shutil.copytree(root / "packed", folder)
+    index = read_index(folder / INDEX)
+    assert index is not None
+    write_index(replace(index, labels=index.labels[::-1].copy()), folder / INDEX, "another")
+    with pytest.raises(SourceError, match=r"index.npz is damaged, or not of the packing.*upload it again"):
+        open_remote("x", [f"{server}/relabelled"], reach=reach)
+    shutil.copy(root / "packed" / INDEX, folder / INDEX)
+    source = open_remote("x", [f"{server}/relabelled"], reach=reach)
+    assert source.choice == "the index beside the manifest tells where they lie"
+
+
+def test_checksums_of_another_packing_are_not_kept(server: str, root: Path, reach: Reach) -> None:
+    folder = root / "half"
+    shutil.copytree(root / "packed", folder)
+    name, _ = index_names("shard-000000.tar")
+    data = bytearray((folder / name).read_bytes())
+    sound = bytes(data)
+    records = np.frombuffer(data, np.uint8)[-20 * 9 :].reshape(9, 20)
+    records[:, :4] ^= 1  # the checksums
+    (folder / name).write_bytes(data)
+    source = open_remote("x", [f"{server}/half"], reach=reach)
+    sample = int(source.shard_ids(0)[0])
+    with pytest.raises(SampleError, match="upload the shard and the index beside it again"):
+        source.read(sample)
+    (folder / name).write_bytes(sound)
+    again = replace(reach, connections=1)  # a process of its own would look at the file anew, as this does
+    assert open_remote("x", [f"{server}/half"], reach=again).read(sample)
 
 
 def test_what_the_cache_has_no_room_for_is_scanned_by_its_headers(
@@ -166,6 +202,34 @@ def test_a_password_is_not_shown(server: str, reach: Reach) -> None:
         "x", [f"http://user:secret@{host}/packed/shard-000000.tar?signature=secret"], reach=reach
     )
     assert "secret" not in source.describe(0) + source.location
+    named = [
+        f"http://user:secret@{host}/loose/part-00{number}.tar?a=1,2&signature=secret" for number in (0, 1)
+    ]
+    assert open_remote(",".join(named), named, reach=reach).location == (
+        f"{server}/loose/part-000.tar,{server}/loose/part-001.tar"
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:secret@[host/a.tar",
+        "http://user:secret@127.0.0.1:99999/a.tar",
+        "http://user:secret@127.0.0.1:1/{a.tar",
+        "sftp://user:secret@127.0.0.1:1/a.tar",
+    ],
+)
+def test_what_is_no_address_is_told_without_its_password(address: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        open_source(address)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_command_in_results_has_no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "https://user:secret@host/{a,b}.tar?key=secret"
+    monkeypatch.setattr(sys, "argv", ["throughput", "bench", f"--data={secret},{secret}", "--batch", "2"])
+    shown = "https://host/{a,b}.tar"
+    assert command_line() == f"throughput bench '--data={shown},{shown}' --batch 2"
 
 
 def test_a_cache_that_is_too_small_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from throughput.errors import SourceError
+from throughput.errors import SampleError, SourceError
 from throughput.sources import ShardSource
 from throughput.sources.remote.fetching import Reach
 from throughput.sources.remote.opening import open_remote
@@ -63,3 +63,15 @@ def test_what_is_not_in_a_bucket_is_named(reach: Reach) -> None:
         open_remote("x", ["s3://shards/packed/none.tar"], reach=reach)
     with pytest.raises(SourceError, match="lists no"):
         open_remote("x", ["s3://shards/nothing"], reach=reach)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_an_object_that_changes_is_not_read_on(reach: Reach, root: Path) -> None:
+    whole = (root / "loose" / "part-000.tar").read_bytes()
+    files = s3fs.S3FileSystem(skip_instance_cache=True)
+    files.pipe_file("shards/changing.tar", whole)
+    source = open_remote("x", ["s3://shards/changing.tar"], reach=reach)
+    source.forget()
+    files.pipe_file("shards/changing.tar", whole[::-1])
+    with pytest.raises(SampleError, match=r"status 412 \(another version\).*it changed since"):
+        source.read(0)

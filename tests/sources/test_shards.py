@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -370,3 +371,31 @@ def test_a_shard_that_is_replaced_is_read_anew(tmp_path, samples, image, write_t
     write_tar(tmp_path / "b.tar", samples(1, 7)).replace(path)
     os.utime(path, ns=(1, 1))
     assert open_source(path).read(0) == image(7)
+
+
+def test_a_shard_put_in_the_place_of_another_is_not_streamed(tmp_path, image, write_tar):
+    """Whoever reads it by place has the one that was scanned open, and goes on with that."""
+    first, second = (
+        [("0.jpg", image(number)), ("0.cls", b"0"), ("1.jpg", image(number + 1)), ("1.cls", b"1")]
+        for number in (1, 3)
+    )
+    path = write_tar(tmp_path / "a.tar", first)
+    source = open_source(path)
+    with source.open_run(0, source.shard_ids(0)) as stream:
+        assert stream.read() == path.read_bytes()
+    assert source.read(0) == image(1)
+    other = write_tar(tmp_path / "b.tar", second)
+    os.utime(other, (1, 1))
+    other.replace(path)
+    assert source.read(0) == image(1)
+    with pytest.raises(SampleError, match="the shard changed since it was scanned: start again"):
+        source.open_run(0, source.shard_ids(0))
+
+
+def test_a_source_that_does_not_know_when_it_was_scanned_is_read(tmp_path, samples, image, write_tar):
+    source = open_source(write_tar(tmp_path / "a.tar", samples(2)))
+    assert isinstance(source, ShardSource)
+    unstamped = replace(source, stamps=())
+    assert [unstamped.read(i) for i in range(2)] == [image(0), image(1)]
+    with unstamped.open_run(0, unstamped.shard_ids(0)) as stream:
+        assert stream.read(1)

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from throughput import __version__
-from throughput.errors import ThroughputError
+from throughput.errors import OptionError, ThroughputError
+from throughput.ranks.place import place, speaker
 from throughput.registry import extra_commands
 
 COMMANDS = {
@@ -42,6 +43,9 @@ COMMANDS = {
     "reference": ("throughput.cli.reference", "Print this page of reference, in Markdown."),
 }
 """Name -> module that holds ``command``, and the line that ``--help`` shows without importing it."""
+
+IN_RANKS = ("bench", "train")
+"""Commands that several processes do together."""
 
 INTERRUPTED = 130
 READER_GONE = 128 + signal.SIGPIPE
@@ -80,6 +84,9 @@ def _about(extra: EntryPoint) -> str:
 @click.version_option(__version__, prog_name="throughput")
 def command() -> None:
     """Which input pipeline keeps this model busy, on this data, on this machine, and what limits it?"""
+    called = click.get_current_context().invoked_subcommand
+    if called in COMMANDS and called not in IN_RANKS and place() is not None:
+        raise OptionError(f"`throughput {called}` is for one process: start it without torchrun")
 
 
 def main() -> None:
@@ -113,7 +120,7 @@ def _exit_code() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ThroughputError as error:
-        click.echo(f"throughput: {' '.join(str(error).split())}", err=True)
+        click.echo(f"{speaker()}: {' '.join(str(error).split())}", err=True)
         return error.exit_code
     except (BrokenPipeError, SystemExit):
         # The reader of our output went away, as `head` does; click and rich then raise SystemExit.

@@ -137,14 +137,19 @@ def command(
     """Measure loaders: alone, the model alone, and both together; then the accuracy on held-out images.
 
     Each loader is certified to do the same work; then all run in interleaved rounds, in fresh processes.
+    Started by torchrun, each rank measures its share, gradients are averaged, and rank 0 tells of all.
     Exit status: 0 done, 1 a fault found with --strict, 2 wrong input, 3 nothing measured, 130 interrupted
     (what was measured is printed).
     """
     from throughput.api import bench, chosen_loaders
     from throughput.cli.progress import progress_bar
     from throughput.options import parse_assignments
+    from throughput.ranks.company import in_company
+    from throughput.ranks.place import is_first
 
-    require_writable(json_path)
+    tells = is_first()
+    if tells:
+        require_writable(json_path)
     if strict and no_certificate:
         raise OptionError("--strict asks for certificates, and --no-certificate leaves them out: choose one")
     names = chosen_loaders(loader)
@@ -152,7 +157,7 @@ def command(
     finished: list[Results] = []
     interrupted = False
     try:
-        with progress_bar() as progress:
+        with in_company() as company, progress_bar(shown=tells) as progress:
             bench(
                 names,
                 data,
@@ -186,15 +191,17 @@ def command(
                 max_errors=max_errors,
                 progress=progress,
                 on_results=finished.append,
+                company=company,
             )
     except KeyboardInterrupt:
         interrupted = True
     finally:
         # Whatever goes wrong after an hour, what was measured in it is told.
-        if finished:
+        if finished and tells:
             tell(finished[-1], json_path)
     if interrupted:
-        click.echo("throughput: interrupted", err=True)
+        if tells:
+            click.echo("throughput: interrupted", err=True)
         return INTERRUPTED
     return _exit_status(finished[-1], strict, named=loader != "all")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import click
 from throughput.cli.judging_options import judging_of, judging_options, models_option
 from throughput.cli.output import require_writable, tell
 from throughput.cli.shared_options import json_option
+from throughput.command_line import command_line
 from throughput.errors import OptionError
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def command(
     work = judging.work(members[0][1].subject, every=every)
     results = Results(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(sys.argv),
+        command=command_line(),
         environment=environment(),
         work=_described(work, [one.subject.model for _, one in members]),
         rows=tuple(rows),

@@ -9,15 +9,17 @@ from throughput.contracts import Progress, no_progress
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar(*, shown: bool = True) -> Iterator[Progress]:
     """One line that tells what is being done and what remains; gone on leaving, absent without a terminal.
+
+    shown: False where another process has it.
 
     The units of ``done`` and ``total`` are the caller's; a ``total`` of None shows a moving bar.
     """
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not shown or not console.is_terminal:
         yield no_progress
         return
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn

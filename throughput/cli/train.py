@@ -27,6 +27,7 @@ from throughput.cli.shared_options import (
 )
 from throughput.cli.training_options import recipe_of, recipe_options
 from throughput.errors import OptionError
+from throughput.ranks.place import is_first
 
 if TYPE_CHECKING:
     from throughput.results import Results
@@ -133,11 +134,16 @@ def command(
 ) -> int:
     """Train a model on images that any loader feeds, and judge it on those that are held out.
 
+    Started by torchrun, each rank trains on its share, gradients are averaged, and rank 0 writes and tells;
+    --batch is that of each rank.
+
     Exit status: 0 done, 2 wrong input or a loss that is no finite number (the last checkpoint
     is kept), 130 interrupted (--resume goes on from the batch at which it was, where the batch ends
     within a second, after SIGTERM within ten; else from the last checkpoint).
     """
-    require_writable(json_path)
+    tells = is_first()
+    if tells:
+        require_writable(json_path)
     if checkpoint_every is not None and checkpoint is None:
         raise OptionError("--checkpoint-every belongs to --checkpoint: name the file, or leave it out")
     recipe = recipe_of(optimisation)
@@ -148,54 +154,60 @@ def command(
     from throughput.cli.training_progress import training_progress
     from throughput.options import parse_assignments
     from throughput.quantities import parse_duration
+    from throughput.ranks.company import in_company
     from throughput.training.course import CHECKPOINT_SECONDS, Training
     from throughput.training.run import run
 
-    chosen_model = choose_model(model, str(choose_device(device)))
-    with progress_bar() as progress:
-        source = choose_source(
-            data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
-        )
-    work = choose_work(
-        source,
-        batch_size=batch,
-        image_size=choose_image_size(size, chosen_model),
-        workers=workers,
-        precision=precision,
-        device=device,
-        seed=seed,
-        augmentation=augmentation,
-        channels=channels,
-        mean=mean,
-        std=std,
-        on_error=on_error,  # type: ignore[arg-type] # Work checks it
-        max_errors=max_errors,
-    )
-    training = Training(
-        work=work,
-        model=chosen_model,
-        loader=loader,
-        epochs=epochs,
-        recipe=recipe,
-        options=parse_assignments(assignments, [loader])[loader],
-        patience=patience,
-        target_accuracy=target_accuracy,
-        checkpoint=checkpoint,
-        checkpoint_seconds=CHECKPOINT_SECONDS
-        if checkpoint_every is None
-        else parse_duration("--checkpoint-every", checkpoint_every),
-        resume=resume,
-        weights=weights,
-        deterministic=deterministic,
-        compile=compile_model,
-    )
     try:
-        with training_progress(epochs) as listener:
-            results = run(training, listener, listener.preparing)
+        with in_company() as company:
+            chosen_model = choose_model(model, str(choose_device(device)))
+            with progress_bar(shown=tells) as progress, company.first_on_each_machine():
+                source = choose_source(
+                    data, label_field, allow_pipe, progress, labels=labels, split_fraction=split_fraction
+                )
+            work = choose_work(
+                source,
+                batch_size=batch,
+                image_size=choose_image_size(size, chosen_model),
+                rank=company.rank,
+                world_size=company.size,
+                workers=workers,
+                precision=precision,
+                device=device,
+                seed=seed,
+                augmentation=augmentation,
+                channels=channels,
+                mean=mean,
+                std=std,
+                on_error=on_error,  # type: ignore[arg-type] # Work checks it
+                max_errors=max_errors,
+            )
+            training = Training(
+                work=work,
+                model=chosen_model,
+                loader=loader,
+                epochs=epochs,
+                recipe=recipe,
+                options=parse_assignments(assignments, [loader])[loader],
+                patience=patience,
+                target_accuracy=target_accuracy,
+                checkpoint=checkpoint,
+                checkpoint_seconds=CHECKPOINT_SECONDS
+                if checkpoint_every is None
+                else parse_duration("--checkpoint-every", checkpoint_every),
+                resume=resume,
+                weights=weights,
+                deterministic=deterministic,
+                compile=compile_model,
+            )
+            with training_progress(epochs, shown=tells) as listener:
+                results = run(training, listener, listener.preparing, company)
     except KeyboardInterrupt as stop:
-        click.echo(f"throughput: interrupted{_way_on(checkpoint, stop)}", err=True)
+        if tells:
+            click.echo(f"throughput: interrupted{_way_on(checkpoint, stop)}", err=True)
         return INTERRUPTED
-    _tell(results, json_path)
+    if tells:
+        _tell(results, json_path)
     return 0
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Shown:
     """Listens to training."""
 
-    def __init__(self, epochs: int, progress: Progress) -> None:
+    def __init__(self, epochs: int, progress: Progress, *, shown: bool = True) -> None:
+        self._shown = shown
         self._epochs = epochs
         self.preparing = progress
         self._accuracy = ""
@@ -36,6 +37,8 @@ class Shown:
 
     def epoch(self, record: EpochRecord, one: Pass) -> None:
         """Print the epoch's line."""
+        if not self._shown:
+            return
         told = f"loss {record.loss:.4f}"
         if record.watched_loss is not None:
             told += f", {record.watched_loss:.4f} on watched images"
@@ -52,11 +55,12 @@ class Shown:
 
     def note(self, text: str) -> None:
         """Print it."""
-        click.echo(f"throughput: {text}", err=True)
+        if self._shown:
+            click.echo(f"throughput: {text}", err=True)
 
 
 @contextmanager
-def training_progress(epochs: int) -> Iterator[Shown]:
-    """What a trainer tells, shown."""
-    with progress_bar() as progress:
-        yield Shown(epochs, progress)
+def training_progress(epochs: int, *, shown: bool = True) -> Iterator[Shown]:
+    """What a trainer tells, shown; not ``shown`` where another process tells it."""
+    with progress_bar(shown=shown) as progress:
+        yield Shown(epochs, progress, shown=shown)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from throughput.command_line import command_line
 from throughput.contracts import Progress, no_progress
 from throughput.errors import NothingMeasuredError, OptionError
 from throughput.gate.arms import Arm, ArmError, Side, running
@@ -103,7 +102,7 @@ def gate(plan: Gate, progress: Progress = no_progress, clock: Clock = time.monot
     missing = [(test, why_none or "only the head has this test") for test in of_head if test not in of_base]
     missing += [(test, "only the base has this test") for test in of_base if test not in of_head]
     runs += [undecided(test, 1 - plan.margin, "undecided", reason) for test, reason in missing]
-    command, created = shlex.join(sys.argv), datetime.now(UTC).isoformat(timespec="seconds")
+    command, created = command_line(), datetime.now(UTC).isoformat(timespec="seconds")
     return tuple(replace(run, command=command, created=created) for run in runs)
 
 

@@ -29,6 +29,8 @@ from throughput.measure.storage import Storage
 from throughput.measure.stream import HasEpochs, LoaderStream, ReplayStream, Stream
 from throughput.measure.waiting import waiting_on
 from throughput.options import build_options
+from throughput.ranks.company import Company, joined
+from throughput.ranks.ledgers import LedgerOfAll
 from throughput.registry import load_loader, missing_requirements
 from throughput.results import LedgerCount, Phase, PhaseName, Preparation, Row
 from throughput.sources.splits import all_held_out
@@ -52,7 +54,8 @@ def measure_block(block: Block, tell: Tell) -> None:
         if reason is not None:
             tell(Finished(Row(str(plan.loader), "skipped", reason)))
             return
-        tell(Finished(_Measurement(block, factory, tell).row()))
+        with joined(block.group, plan.work.device) as company:
+            tell(Finished(_Measurement(block, factory, tell, company).row()))
     except ThroughputError as error:
         bad_input = not isinstance(error, LoaderError)
         tell(Finished(Row(str(plan.loader), "failed", str(error), bad_input)))
@@ -107,8 +110,9 @@ class _Opened:
 class _Measurement:
     """The phases of one block share a model, a ledger and the count of epochs."""
 
-    def __init__(self, block: Block, factory: LoaderFactory, tell: Tell) -> None:
+    def __init__(self, block: Block, factory: LoaderFactory, tell: Tell, company: Company) -> None:
         self._block = block
+        self._company = company
         self._plan = block.plan
         self._factory = factory
         self._tell = tell
@@ -125,7 +129,8 @@ class _Measurement:
     def row(self) -> Row:
         torch.set_num_threads(usable_cores())
         plan = self._plan
-        prepared = self._factory.prepare(plan.work, self._options, self._progress)
+        with self._company.first_on_each_machine():
+            prepared = self._factory.prepare(plan.work, self._options, self._progress)
         network = Network(prepared.work, self._block.state.with_suffix(f".{self._block.number}.requests"))
         prepared = replace(prepared, work=network.work)
         # A loader converts for training, and the copy holds both splits.
@@ -134,7 +139,8 @@ class _Measurement:
         # A loader that repeats samples on purpose has nothing to be counted.
         expected = work.source.ids(work.split) if self._factory.takes_work else None
         labels = Labels(work.source.labels) if self._factory.takes_work else None
-        self._ledger = None if self._factory.ceiling else Ledger(expected, labels)
+        several = self._company.size > 1
+        self._ledger = None if self._factory.ceiling else Ledger(expected, labels, keeps_seen=several)
         row = Row(
             loader=str(plan.loader),
             status="ok",
@@ -160,8 +166,10 @@ class _Measurement:
                 row = model.told(replace(row, train=self._run("train", work, model, storage)), "train")
             if "train" in plan.phases and not self._block.last:
                 model.leave(self._block.state)
-            if self._block.last and ("train" in plan.phases or plan.consumer is not None):
+            judges = self._block.last and ("train" in plan.phases or plan.consumer is not None)
+            if judges and self._company.rank == 0:
                 judged = work if plan.judge_all else replace(prepared.work, split="val")
+                judged = replace(judged, rank=0, world_size=1)
                 row = self._judge(row, judged, model)
         # Without all phases no verdict asks for them, and they are those of train crops.
         if self._block.last and set(plan.phases) == set(PHASES) and work.split == "train":
@@ -235,7 +243,7 @@ class _Measurement:
         epoch's last batch would bring it into a measured pass.
         """
         model(batch)
-        rest = len(work.source.ids(work.split)) % work.batch_size
+        rest = -(-len(work.source.ids(work.split)) // work.world_size) % work.batch_size
         if rest:
             model(Batch(batch.images[:rest], batch.labels[:rest], batch.ids[:rest]))
         model.wait()
@@ -294,7 +302,9 @@ class _Measurement:
             del first  # its memory is free for a later batch
             opened.stream.settle(self._made_ahead)
         waiting = waiting_on(self._device)
-        passes = run_passes(stream, step, waiting, self._budget, self._clock, self._ticker(name))
+        # With a number of steps given, all ranks take as many. Their loaders alone need not keep in step.
+        pace = self._company.pace(in_step=name != "load" and self._budget.steps is None)
+        passes = run_passes(stream, step, waiting, self._budget, self._clock, self._ticker(name), pace)
         end = self._clock()
         self._tell(Measured(name, end - sum(one.seconds for one in passes), end))
         gap = None
@@ -330,7 +340,7 @@ class _Measurement:
     def _ledger_count(self) -> LedgerCount | None:
         if self._ledger is None:
             return None
-        count = self._ledger.count()
+        count = LedgerOfAll(self._ledger, self._company).count()
         return count if count.epochs else None
 
     def _progress(self, text: str, done: float, total: float | None) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,11 +14,14 @@ from typing import Any
 
 import psutil
 
+from throughput.command_line import command_line
 from throughput.measure.nvml import NoNvmlError, list_gpus
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_MEMBERSHIP = Path("/proc/self/cgroup")
 SHM = Path("/dev/shm")
+RANK_CORES = "THROUGHPUT_RANK_CORES"
+"""Holds how many cores are this process's own where ranks of one machine share them out."""
 
 DISTRIBUTIONS = (
     "throughput",
@@ -68,7 +69,7 @@ def environment() -> dict[str, Any]:
         "gpus": gpus,
         "gpu_absent_reason": gpu_absent_reason,
         "git_commit": git_commit(Path.cwd()),
-        "command_line": shlex.join(sys.argv),
+        "command_line": command_line(),
     }
 
 
@@ -88,8 +89,10 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 def usable_cores(cgroup_root: Path = CGROUP_ROOT, membership: Path = CGROUP_MEMBERSHIP) -> int:
     """How many cores this process may keep busy: the smaller of affinity and cgroup quota; at least 1.
 
-    A quota of CPU time need not be whole: it is rounded to the nearest core.
+    A quota of CPU time need not be whole: it is rounded to the nearest core. Of several ranks, its share.
     """
+    if RANK_CORES in os.environ:
+        return int(os.environ[RANK_CORES])
     quota = cpu_quota_cores(cgroup_root, membership)
     affine = affine_cores()
     return affine if quota is None else max(1, min(affine, int(quota + 0.5)))

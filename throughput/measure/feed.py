@@ -27,6 +27,7 @@ class Feed:
 
     def __init__(self, loader: Loader, work: Work) -> None:
         self.samples_per_epoch = loader.samples_per_epoch
+        self.work = work
         self._loader = loader
         self._finish = finisher(work, finished=loader.finished)
 

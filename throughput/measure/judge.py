@@ -15,10 +15,13 @@ IMAGENET_IMAGES = 1_281_167
 """Training images of ILSVRC-2012."""
 
 
-def judge(results: Results, possible: Possible, project_images: int = IMAGENET_IMAGES) -> Results:
+def judge(
+    results: Results, possible: Possible, project_images: int = IMAGENET_IMAGES, cores: int | None = None
+) -> Results:
     """The results with a verdict on each row and the loaders compared, as far as there are rows.
 
-    project_images: how large an epoch to tell the time of, beside the data's own.
+    project_images: how large an epoch to tell the time of, beside the data's own. cores: usable ones, where
+    they are not those of this process.
     """
     ranked = [row for row in results.rows if is_ranked(row)]
 
@@ -33,7 +36,7 @@ def judge(results: Results, possible: Possible, project_images: int = IMAGENET_I
         verdict = draw_verdict(
             row,
             work,
-            usable_cores(),
+            usable_cores() if cores is None else cores,
             [other for other in ranked if other is not row],
             project_images,
             possible,
@@ -41,6 +44,9 @@ def judge(results: Results, possible: Possible, project_images: int = IMAGENET_I
         if verdict is not None and not is_ranked(row):
             # What limits other work is of interest; what would make it faster is not.
             verdict = replace(verdict, suggestions=(), epochs=())
+        if verdict is not None and row.ranks:
+            # What is predicted of another setting is predicted of one process.
+            verdict = replace(verdict, suggestions=())
         return replace(row, verdict=verdict)
 
     rows = tuple(judged(row) if row.status == "ok" else row for row in results.rows)

@@ -43,7 +43,8 @@ class Learning:
             highest = max(int(batch.labels.max()) for batch in batches)
             classes = max(MANY_CLASSES, classes, highest + 1)
         model = family.build(self.model, classes, work.channels)
-        settings = StepSettings(torch.device(work.device), work.compute_dtype, self.compile)
+        shared = work.world_size > 1
+        settings = StepSettings(torch.device(work.device), work.compute_dtype, self.compile, shared=shared)
         return _Learner(TrainingStep(model, settings, wrap_labels=None if takes_work else classes))
 
 

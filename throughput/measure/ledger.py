@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,31 @@ if TYPE_CHECKING:
 _COUNTS = ("duplicate", "padded", "unexpected")
 
 
+class Seen(NamedTuple):
+    """The distinct ids of an epoch, each (M,): those that came, and those that were bad and did not."""
+
+    came: NDArray[np.int64]
+    bad: NDArray[np.int64]
+
+
 class Ledger:
     """Counts ids epoch by epoch.
 
     expected_ids: what each epoch must deliver, (M,) int64. None for a pipeline that numbers its samples in
     a way of its own: then any id belongs, and only those that come again within an epoch are found.
-    labels: counts those that are not their ids' own; None where nobody knows these.
+    labels: counts those that are not their ids' own; None where nobody knows these. keeps_seen: for
+    ``take_seen``.
     """
 
-    def __init__(self, expected_ids: NDArray[np.int64] | None, labels: Labels | None = None) -> None:
+    def __init__(
+        self,
+        expected_ids: NDArray[np.int64] | None,
+        labels: Labels | None = None,
+        *,
+        keeps_seen: bool = False,
+    ) -> None:
+        self._keeps_seen = keeps_seen
+        self._seen: list[Seen] = []
         self._labels = labels
         self._members: _Split | _OwnIds = _OwnIds() if expected_ids is None else _Split(expected_ids)
         self._finished: list[EpochCount] = []
@@ -117,13 +133,21 @@ class Ledger:
         bad = (BadSample(sample, cause, times) for (sample, cause), times in self._told.items())
         return LedgerCount(tuple(self._finished), mislabelled, tuple(bad))
 
+    def take_seen(self) -> list[Seen]:
+        """Of each epoch that was counted since this was last called."""
+        seen, self._seen = self._seen, []
+        return seen
+
     def _close(self, *, complete: bool) -> None:
         if self._epoch is None:
             return
         if self.known:
             expected = self._members.count
             self._told.update((fault.sample, fault.cause) for fault in self._bad.values())
-            lost = sum(self._members.lacks(sample) for sample in self._bad)
+            bad = [sample for sample in self._bad if self._members.lacks(sample)]
+            if self._keeps_seen:
+                self._seen.append(Seen(self._members.seen(), np.array(bad, np.int64)))
+            lost = len(bad)
             self._finished.append(
                 EpochCount(
                     epoch=self._epoch,
@@ -169,6 +193,10 @@ class _Split:
         self._seen[distinct] = True
         return fresh
 
+    def seen(self) -> NDArray[np.int64]:
+        """Which came, (M,)."""
+        return np.flatnonzero(self._seen)
+
     def marked(self) -> str:
         """Which came, for ``see_marked``."""
         return packed(self._seen)
@@ -198,6 +226,9 @@ class _OwnIds:
         before = len(self._seen)
         self._seen.update(distinct.tolist())
         return len(self._seen) - before
+
+    def seen(self) -> NDArray[np.int64]:
+        return np.fromiter(self._seen, np.int64, len(self._seen))
 
     def marked(self) -> list[int]:
         """Which came, for ``see_marked``."""

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from throughput.measure.disturbance import unsteady
 from throughput.measured import each_once
-from throughput.results import CacheEvidence, LedgerCount, Phase, RemoteReading, Row, Timeline
+from throughput.ranks.merging import merge_remote, merge_shares
+from throughput.results import CacheEvidence, LedgerCount, Phase, Row, Timeline
 
 SUSPECT_EXCESS = 0.05
 """Training may come out above the model's own rate by noise; by more than this is remarked on."""
@@ -42,7 +43,8 @@ def merge(blocks: Sequence[Row]) -> Row:
         energy_joules=_each(sum, (block.energy_joules for block in blocks)),
         ledger=_ledger(blocks),
         timeline=_timeline(blocks),
-        remote=_remote(blocks),
+        ranks=merge_shares([block.ranks for block in blocks]),
+        remote=merge_remote(blocks),
     )
     row = replace(row, cache=_cache(blocks, row.model))
     return replace(row, warnings=(*_told_by_blocks(blocks), *_warnings(row)))
@@ -94,14 +96,6 @@ def _timeline(blocks: Sequence[Row]) -> Timeline | None:
         tuple(window for timeline in there for window in timeline.windows),
         tuple(moment for timeline in there for moment in timeline.usage),
     )
-
-
-def _remote(blocks: Sequence[Row]) -> RemoteReading | None:
-    readings = [block.remote for block in blocks if block.remote is not None]
-    if not readings:
-        return None
-    summed = ("bytes_read", "requests", "retries", "cache_hits", "seconds")
-    return replace(readings[0], **{name: sum(getattr(one, name) for one in readings) for name in summed})
 
 
 def _cache(blocks: Sequence[Row], model: Phase | None) -> CacheEvidence | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from throughput.contracts import Progress, Source, Work
 from throughput.quantities import parse_rate
+from throughput.ranks.company import ALONE, Company
 from throughput.results import RemoteReading
 from throughput.sources.remote.journal import read_journal
 from throughput.sources.remote.retrying import FailedTryError
@@ -67,10 +68,11 @@ class Network:
         )
 
 
-def with_limit(source: Source, progress: Progress) -> Source:
+def with_limit(source: Source, progress: Progress, company: Company = ALONE) -> Source:
     """The source with what its network gives: as THROUGHPUT_NETWORK_LIMIT says, else as measured now.
 
-    A source on this machine as it is. Raises OptionError for a variable that is no rate.
+    A source on this machine as it is. company: of several ranks the first measures, for all. Raises
+    OptionError for a variable that is no rate.
     """
     if not isinstance(source, RemoteShardSource):
         return source
@@ -79,7 +81,8 @@ def with_limit(source: Source, progress: Progress) -> Source:
         rate = parse_rate("--network-limit", given)
         return replace(source, limit_bytes_per_second=rate, limit_given=True)
     progress("measuring the network", 0, None)
-    return replace(source, limit_bytes_per_second=measure_limit(source))
+    limit = company.first(lambda: measure_limit(source))
+    return replace(source, limit_bytes_per_second=limit)
 
 
 def measure_limit(source: RemoteShardSource, seconds: float = _LIMIT_SECONDS) -> float | None:

@@ -12,6 +12,8 @@ from throughput.contracts import Batch
 from throughput.measure.budget import Budget
 from throughput.measure.stream import Clock, LoaderStream, Stream
 from throughput.measure.waiting import Waiting
+from throughput.ranks.company import ALONE
+from throughput.ranks.pace import Pace
 from throughput.results import Pass
 
 Step = Callable[[Batch], object]
@@ -20,9 +22,19 @@ Tick = Callable[[float], None]
 
 
 def run_passes(
-    stream: Stream, step: Step, waiting: Waiting, budget: Budget, clock: Clock, tick: Tick = lambda _: None
+    stream: Stream,
+    step: Step,
+    waiting: Waiting,
+    budget: Budget,
+    clock: Clock,
+    tick: Tick = lambda _: None,
+    pace: Pace | None = None,
 ) -> tuple[Pass, ...]:
-    """Warm up, then measure ``budget.repeats`` passes that follow each other without a break."""
+    """Warm up, then measure ``budget.repeats`` passes that follow each other without a break.
+
+    pace: how they begin and end in several ranks; None: this process is alone.
+    """
+    pace = pace or ALONE.pace(in_step=False)
     for _ in range(budget.warmup_steps):
         batch = stream.pull().batch
         waiting.pulled(0.0)
@@ -30,9 +42,11 @@ def run_passes(
         waiting.stepped()
         del batch
     waiting.finish()
-    return tuple(
-        _run_pass(stream, step, waiting, budget, clock, tick, number) for number in range(budget.repeats)
-    )
+    passes = []
+    for number in range(budget.repeats):
+        pace.begin()
+        passes.append(_run_pass(stream, step, waiting, budget, clock, tick, number, is_last=pace.over))
+    return tuple(passes)
 
 
 def run_epoch(
@@ -71,6 +85,7 @@ def _run_pass(
     begin: float | None = None,
     is_over: Callable[[int], bool] = lambda _: False,
     is_beyond: Callable[[], bool] = lambda: False,
+    is_last: Callable[[bool], bool] = lambda over: over,
 ) -> Pass:
     if begin is None:
         begin = clock()
@@ -94,7 +109,7 @@ def _run_pass(
         batches += 1
         share = batches / budget.steps if budget.steps else (clock() - begin) / budget.seconds
         tick(number + min(share, 1.0))
-        if share >= 1 or is_over(samples):
+        if is_last(share >= 1 or is_over(samples)):
             break
     waits = waiting.finish()
     return Pass(images, (end or clock()) - begin, sum(waits), waits, batch_begin_seconds=tuple(begins))

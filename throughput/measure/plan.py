@@ -70,7 +70,8 @@ class Block:
     """One round of a plan: one pass of each phase, in a process of its own.
 
     number: of the round, from 0. first_epoch: the first one that no earlier block has touched. state: the
-    file in which training is carried from block to block. last: the accuracy is measured at its end.
+    file in which training is carried from block to block. last: the accuracy is measured at its end. group:
+    the name under which the measuring processes of all ranks join; None: there is one.
     """
 
     plan: Plan
@@ -78,6 +79,7 @@ class Block:
     first_epoch: int
     state: Path
     last: bool
+    group: str | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:

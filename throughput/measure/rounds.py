@@ -22,6 +22,7 @@ from throughput.measure.run import measure
 from throughput.results import Row
 
 Clock = Callable[[], float]
+Measure = Callable[[Nursery, Block, Progress], Row]
 
 _BESIDE_SECONDS = 6.0
 """A first guess at what a block takes beside its passes: opening, warming up, settling."""
@@ -36,13 +37,14 @@ def measure_rounds(
     on_block: Callable[[tuple[Row | None, ...]], None] = lambda _: None,
     clock: Clock = time.monotonic,
     go_on: Callable[[tuple[Row | None, ...]], bool] = lambda _: True,
+    measure_block: Measure = measure,
 ) -> tuple[Row, ...]:
     """Measure all plans, ``budget.repeats`` rounds of them, and return a row for each.
 
     ``on_block`` is told the rows so far after each block, None for a loader that has none yet. A loader
     that fails or is skipped takes no part in later rounds. ``progress`` hears of the seconds that have
     gone by and of all that are expected. ``go_on`` is asked before each block, and told the rows so far:
-    False ends the measurement there.
+    False ends the measurement there. ``measure_block`` makes a row of a block.
     """
     blocks: list[list[Row]] = [[] for _ in plans]
     rows: tuple[Row | None, ...] = (None,) * len(plans)
@@ -67,7 +69,7 @@ def measure_rounds(
             with remaining.block(place):
                 tell = remaining.telling(progress, heading)
                 tell("starting", 0, None)
-                blocks[place].append(measure(nursery, block, tell))
+                blocks[place].append(measure_block(nursery, block, tell))
             rows = tuple(merge(some) if some else None for some in blocks)
             on_block(rows)
     return tuple(row for row in rows if row is not None)

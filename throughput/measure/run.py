@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from throughput.contracts import Progress, no_progress
-from throughput.measure.disturbance import disturbances, take_snapshot
+from throughput.measure.disturbance import Snapshot, disturbances, take_snapshot
 from throughput.measure.environment import usable_cores
 from throughput.measure.events import Doing, Finished, Measured, Started
 from throughput.measure.nursery import Nursery
@@ -15,12 +16,44 @@ from throughput.measure.telemetry import Sample, Telemetry, summarise, usage
 from throughput.results import Certificate, PhaseName, Row, Timeline, Window
 
 
+@dataclass(frozen=True)
+class Observed:
+    """row: telemetry included. before, after: the machine on both sides; None unless the row is ok.
+
+    own_cpu_seconds: what the measured processes and the harness used in between.
+    """
+
+    row: Row
+    before: Snapshot | None = None
+    after: Snapshot | None = None
+    own_cpu_seconds: float = 0.0
+
+    def disturbances(self, cpu_seconds: float, cores: int) -> tuple[str, ...]:
+        """What disturbed it, in words. cpu_seconds: of all that was measured there. cores: it may use."""
+        if self.before is None or self.after is None:
+            return ()
+        return disturbances(self.before, self.after, cpu_seconds, cores)
+
+
 def measure(nursery: Nursery, block: Block, progress: Progress = no_progress) -> Row:
     """Measure one round of one loader and return it, telemetry and disturbances included."""
+    seen = observe(nursery, block, progress)
+    noticed = seen.disturbances(seen.own_cpu_seconds, usable_cores())
+    return replace(seen.row, warnings=(*seen.row.warnings, *noticed))
+
+
+def observe(
+    nursery: Nursery,
+    block: Block,
+    progress: Progress = no_progress,
+    started: Callable[[int], None] = lambda _: None,
+) -> Observed:
+    """Measure one round of one loader. started: told the pid of the process, which leads its own group."""
     telemetry: Telemetry | None = None
     windows: dict[PhaseName, Measured] = {}
     with ExitStack() as stack:
         pid, events = stack.enter_context(nursery.running(block))
+        started(pid)
         before = take_snapshot()
         for event in events:
             match event:
@@ -35,7 +68,7 @@ def measure(nursery: Nursery, block: Block, progress: Progress = no_progress) ->
                     # By its name alone it came back; with it goes what a given one carries.
                     row = replace(row, loader=block.plan.loader)
                     if telemetry is None or row.status != "ok":
-                        return row
+                        return Observed(row)
                     telemetry.sample()
                     samples = telemetry.samples
                     passes = tuple(
@@ -43,9 +76,8 @@ def measure(nursery: Nursery, block: Block, progress: Progress = no_progress) ->
                     )
                     row = replace(row, timeline=Timeline(passes, usage(samples, usable_cores())))
                     own_cpu_seconds = samples[-1].cpu_seconds - samples[0].cpu_seconds
-                    noticed = disturbances(before, take_snapshot(), own_cpu_seconds, usable_cores())
-                    row = replace(row, warnings=(*row.warnings, *noticed))
-                    return _with_usage(row, samples, windows)
+                    row = _with_usage(row, samples, windows)
+                    return Observed(row, before, take_snapshot(), own_cpu_seconds)
     raise AssertionError("a task ends with Finished")
 
 

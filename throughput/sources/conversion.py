@@ -18,6 +18,7 @@ from throughput.sources.arrays import ARRAY_EXTENSION
 from throughput.sources.manifest import MANIFEST
 from throughput.sources.opening import open_source
 from throughput.sources.pack import pack
+from throughput.sources.remote.retrying import RemoteError
 from throughput.sources.shards import ShardSource
 from throughput.sources.splits import parts_of
 
@@ -145,7 +146,9 @@ class _Readable(_Same):
     def read(self, sample_id: int) -> bytes:
         try:
             return self._source.read(sample_id)
-        except SampleError:
+        except SampleError as error:
+            if isinstance(error.__cause__, RemoteError):
+                raise  # the server may be back the next time, and the copy is kept
             return b""
 
 

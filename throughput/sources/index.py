@@ -35,6 +35,7 @@ _COLUMNS: dict[str, type[np.generic]] = {
     "sizes": np.int64,
     "labels": np.int64,
     "class_names": np.uint8,
+    "packing": np.uint8,
 }
 _THREADS = 8
 """Scanning waits for the disk: threads help on a slow one and cost little on a fast one."""
@@ -131,8 +132,8 @@ def _scan(shards: Sequence[str], scan_one: Callable[[str], ShardScan], progress:
     )
 
 
-def write_index(index: ShardIndex, path: Path) -> None:
-    """Write it whole or not at all (NumPy's npz format)."""
+def write_index(index: ShardIndex, path: Path, packing: str = "") -> None:
+    """Write it whole or not at all (NumPy's npz format). packing: the digest of the one that it is of."""
     class_names = json.dumps(index.class_names).encode()
     with whole_file(path) as file:
         np.savez(
@@ -144,12 +145,14 @@ def write_index(index: ShardIndex, path: Path) -> None:
             sizes=index.sizes,
             labels=index.labels,
             class_names=np.frombuffer(class_names, dtype=np.uint8),
+            packing=np.frombuffer(packing.encode(), dtype=np.uint8),
         )
 
 
-def read_index(path: Path) -> ShardIndex | None:
+def read_index(path: Path, packing: str = "") -> ShardIndex | None:
     """A kept index, or None where there is none or it is damaged: then it is made again.
 
+    packing: the digest of a packing, where an index of any other counts as damaged.
     Raises CacheError for one that somebody else may have put there.
     """
     if not path.exists():
@@ -158,8 +161,14 @@ def read_index(path: Path) -> ShardIndex | None:
     try:
         with zipfile.ZipFile(path) as archive:
             size_bytes = path.stat().st_size
+            if packing:
+                found = _column(archive.getinfo("packing.npy"), archive, size_bytes)
+                if found.tobytes() != packing.encode():
+                    return None
             columns = {
-                name: _column(archive.getinfo(f"{name}.npy"), archive, size_bytes) for name in _COLUMNS
+                name: _column(archive.getinfo(f"{name}.npy"), archive, size_bytes)
+                for name in _COLUMNS
+                if name != "packing"
             }
         class_names = tuple(json.loads(columns["class_names"].tobytes()))
     except Exception:  # noqa: BLE001 - a damaged archive fails in any way

@@ -17,7 +17,7 @@ from throughput.sources.arrays import ARRAY_EXTENSION, open_arrays
 from throughput.sources.folder import entries, open_folder
 from throughput.sources.manifest import MANIFEST, UNFINISHED, Manifest, read_manifest
 from throughput.sources.pipe import PIPE, piped_shard
-from throughput.sources.remote.addresses import SCHEMES, is_remote
+from throughput.sources.remote.addresses import SCHEMES, is_remote, without_secrets
 from throughput.sources.shard_opening import open_packed, open_shards
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
@@ -105,8 +105,8 @@ def _named_by_one(item: str) -> list[str]:
     remote = is_remote(item)
     if _ADDRESS.match(item) and not remote:
         raise SourceError(
-            f"{item}: images are read from {', '.join(SCHEMES)} and from files on this machine; "
-            "copy them to one of these first"
+            f"{without_secrets(item)}: images are read from {', '.join(SCHEMES)} and from files on this "
+            "machine; copy them to one of these first"
         )
     path = item if remote else str(Path(item).expanduser())
     if "{" not in path or (not remote and _exists(Path(path))):
@@ -114,7 +114,9 @@ def _named_by_one(item: str) -> list[str]:
     try:
         return list(braceexpand(path))
     except ValueError as error:
-        raise SourceError(f"{item}: the braces of the pattern do not match: {error}") from error
+        raise SourceError(
+            without_secrets(f"{item}: the braces of the pattern do not match: {error}")
+        ) from error
 
 
 def _exists(path: Path) -> bool:

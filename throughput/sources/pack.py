@@ -186,8 +186,10 @@ def _write_all(source: Source, out: Path, manifest: Manifest, progress: Progress
         done_samples += len(plan.ids)
         progress("packing", done_samples, manifest.samples)
     shards = tuple(recorded[plan.name] for plan in plans)
-    write_index(scan_shards([str(out / shard.name) for shard in shards], progress), out / INDEX)
-    write_manifest(replace(manifest, shards=shards), out / MANIFEST)
+    manifest = replace(manifest, shards=shards)
+    index = scan_shards([str(out / shard.name) for shard in shards], progress)
+    write_index(index, out / INDEX, manifest.digest())
+    write_manifest(manifest, out / MANIFEST)
     (out / UNFINISHED).unlink()
     return shards
 

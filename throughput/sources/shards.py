@@ -127,9 +127,15 @@ class ShardSource(Source):
         """
         kept = self._checksum(sample_id)
         if kept is None:
-            self._require_unchanged(sample_id)
+            if self.stamps:
+                self._require_unchanged(sample_id, self._status(sample_id))
         elif checksum(data) != kept:
             raise SampleError(self.describe(sample_id), CHANGED)
+
+    def sound(self, sample_id: int, data: bytes) -> bytes:
+        """The encoded image that a stream brought. Raises SampleError as ``require_sound`` does."""
+        self.require_sound(sample_id, data)
+        return data
 
     def _checksum(self, sample_id: int) -> int | None:
         if not self.indexed:
@@ -141,16 +147,16 @@ class ShardSource(Source):
             raise SampleError(self.describe(sample_id), str(error)) from error
         return None if kept is None else int(kept[self._place[sample_id]])
 
-    def _require_unchanged(self, sample_id: int) -> None:
-        if not self.stamps:
-            return
-        shard = int(self.shard_of[sample_id])
+    def _status(self, sample_id: int) -> os.stat_result:
         try:
-            opened = open_shard(self.shards[shard], self.fingerprint)  # named, or another thread may close it
-            found = os.fstat(opened.descriptor)
+            # Named, or another thread may close it.
+            opened = open_shard(self.shards[self.shard_of[sample_id]], self.fingerprint)
+            return os.fstat(opened.descriptor)
         except OSError as error:
             raise SampleError(self.describe(sample_id), f"cannot be read: {error.strerror}") from error
-        if (found.st_size, found.st_mtime_ns) != self.stamps[shard]:
+
+    def _require_unchanged(self, sample_id: int, found: os.stat_result) -> None:
+        if (found.st_size, found.st_mtime_ns) != self.stamps[self.shard_of[sample_id]]:
             raise SampleError(self.describe(sample_id), "the shard changed since it was scanned: start again")
 
     def _read(self, sample_id: int, read: Callable[[int, int, int], Found]) -> Found:
@@ -207,9 +213,20 @@ class ShardSource(Source):
         except SourceError as error:
             raise SampleError(self.describe(sample_id), str(error)) from error
 
-    def open_run(self, shard: int, ids: NDArray[np.int64]) -> BinaryIO:  # noqa: ARG002 - others begin there
-        """A shard, or what of it holds these samples, (M,) int64 in its order, from some member on."""
-        return Path(self.shards[shard]).open("rb")
+    def open_run(self, shard: int, ids: NDArray[np.int64]) -> BinaryIO:
+        """A shard, or what of it holds these samples, (M,) int64 in its order, from some member on.
+
+        Raises SampleError where packing kept no checksums and the shard is another than was scanned: one that
+        was put in its place is not the one that ``read`` has open.
+        """
+        stream = Path(self.shards[shard]).open("rb")  # noqa: SIM115 - whoever asked for it closes it
+        try:
+            if self.stamps and self._checksum(int(ids[0])) is None:
+                self._require_unchanged(int(ids[0]), os.fstat(stream.fileno()))
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def advise(self, sample_id: int) -> None:
         """Have the kernel read a sample ahead (posix_fadvise(2)); whoever reads it hears of what is wrong."""

@@ -10,16 +10,19 @@ from throughput.contracts import Batch, Fault, Source
 from throughput.measure.feed import Feed
 from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
+from throughput.ranks.company import Company
+from throughput.ranks.judging import predict_together
+from throughput.ranks.ledgers import LedgerOfAll
 from throughput.results import LedgerCount
-from throughput.training.predictions import Predictions, predict
+from throughput.training.predictions import Predictions
 
 
 def predict_counted(
-    answer: Callable[[Tensor], Tensor], feed: Feed, source: Source
+    answer: Callable[[Tensor], Tensor], feed: Feed, source: Source, company: Company
 ) -> tuple[Predictions, LedgerCount]:
-    """``predict`` for all held-out images of a source, and what came of them. Raises LoaderError."""
+    """``predict_together`` for all held-out images of a source, and what came of them. Raises LoaderError."""
     ids = source.ids("val")
-    ledger = Ledger(ids, Labels(source.labels))
+    ledger = Ledger(ids, Labels(source.labels), keeps_seen=company.size > 1)
     ledger.begin(0)
 
     def batches() -> Iterator[Batch]:
@@ -32,6 +35,8 @@ def predict_counted(
         ledger.add_faults(faults)
         return faults
 
-    found = predict(answer, batches(), ids, take_faults)
+    found = predict_together(answer, batches(), ids, take_faults, company)
     ledger.end()
-    return found, ledger.count()
+    if len(ids) < company.size:
+        return found, ledger.count()  # each rank judges all of so few
+    return found, LedgerOfAll(ledger, company).count()

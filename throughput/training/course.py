@@ -91,6 +91,7 @@ def course_of(training: Training) -> dict[str, Any]:
             "deterministic": training.deterministic,
             "device": torch.device(work.device).type,
             "batch": work.batch_size,
+            "ranks": work.world_size,
             "seed": work.seed,
             "precision": work.compute_dtype,
             "patience": training.patience,
@@ -107,6 +108,7 @@ def require_course(path: Path, found: object, wanted: Mapping[str, Any]) -> None
     """Raise CheckpointError, naming it, for the first thing that differs."""
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds weights only: begin with them by --weights, without --resume")
+    found = {"ranks": 1} | found  # before several could train together, none told
     for name, value in wanted.items():
         if found.get(name) != value and name not in _MAY_DIFFER:
             raise CheckpointError(

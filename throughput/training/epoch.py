@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from throughput.errors import LoaderError
 from throughput.measure.feed import Feed
 from throughput.measure.ledger import Ledger
 from throughput.measure.waiting import Waiting
+from throughput.ranks.company import ALONE, Company, Wish
+from throughput.ranks.filler import blank, filler_like
 from throughput.results import Pass
 from throughput.training.errors import DivergedError
 from throughput.training.keeping import Keeping
@@ -57,7 +60,10 @@ class Losses:
         return list(self._read), list(self._images)
 
     def mean(self) -> float:
-        """Mean over the images so far. Raises DivergedError, naming the batch, where one is not finite."""
+        """Mean over the images so far; NaN where there are none.
+
+        Raises DivergedError, naming the batch, where one is not finite.
+        """
         if self._pending:
             values = torch.stack(self._pending).tolist()
             self._pending.clear()
@@ -65,12 +71,24 @@ class Losses:
                 if not np.isfinite(value):
                     raise DivergedError(f"the loss became {value} in epoch {self._epoch + 1}, step {place}")
             self._read += values
-        return float(np.average(self._read, weights=self._images))
+        return float(np.average(self._read, weights=self._images)) if any(self._images) else math.nan
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
-    """Let what torch draws in an epoch, as dropout does, depend on (seed, epoch) and on nothing before it."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]))
+def seed_epoch(seed: int, epoch: int, rank: int = 0) -> None:
+    """Let what torch draws in an epoch, as dropout does, depend on (seed, epoch) and on nothing before it.
+
+    Each rank draws for itself.
+    """
+    entropy = [seed, epoch, rank] if rank else [seed, epoch]
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+
+
+def begin_drawing(seed: int, epoch: int, rank: int, part: Part | None, device: torch.device) -> None:
+    """Let torch draw as in this epoch; behind a part of it, as it would have gone on to."""
+    if part is None:
+        seed_epoch(seed, epoch, rank)
+    else:
+        set_random_states(part.random, device)
 
 
 class _SoFar:
@@ -104,7 +122,7 @@ class _SoFar:
         self.images += self._ledger.add_batch(batch)
 
     def stepped(self, loss: Tensor, images: int) -> None:
-        """It has been trained on."""
+        """It has been trained on. images: how many of them count, 0 for filler."""
         self.losses.add(loss, images)
         self._waiting.stepped()
         self.batches += 1
@@ -116,8 +134,11 @@ class _SoFar:
         rate, share = self.images / seconds, self.waited_seconds / seconds
         return Moment(self._epoch, self.batches, batches, rate, share, self.losses.mean())
 
-    def keep(self, keeping: Keeping, device: torch.device) -> None:
-        """Have it kept. That is no training and no waiting: the epoch begins so much later."""
+    def keep(self, keeping: Keeping, device: torch.device, *, stops: bool) -> None:
+        """Have it kept, and the run end there where it ``stops``.
+
+        That is no training and no waiting: the epoch begins so much later.
+        """
         one = self.finished()
         losses, sizes = self.losses.each()
         now = self._clock()
@@ -133,7 +154,8 @@ class _SoFar:
                 ledger=self._ledger.state(),
                 loader=keeping.loader.state_dict(),
                 random=random_states(device),
-            )
+            ),
+            stops=stops,
         )
         self._waiting.finish()
         self._begin += self._clock() - now
@@ -160,15 +182,18 @@ def train_epoch(
     part: Part | None = None,
     keeping: Keeping | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    company: Company = ALONE,
 ) -> tuple[Pass, float]:
     """Train on every batch of an epoch; what it took, and the mean loss. Raises DivergedError.
 
     batches: how many are expected, for ``tell``, which is told a few times a second. begun: called when
     the first one is ready. part: what came of it before: the feed brings the rest. keeping: keeps it on the
-    way, and raises StoppedError where the run is to end.
+    way, and raises StoppedError where the run is to end. company: the ranks that take each step together; one
+    that has no batch takes part with filler, which counts nothing, until none has any.
     """
     so_far = _SoFar(epoch, part, ledger, waiting, clock)
     iterator = feed.epoch(epoch)
+    filler: Batch | None = None
     is_first = True
     while True:
         before = clock()
@@ -176,39 +201,40 @@ def train_epoch(
             batch = next(iterator, None)
         except LoaderError:
             # What asked this process to end may have ended the loader's own. No batch is half trained on.
-            # Before the first one there is nothing new to keep, and torch's generators are not yet set.
-            trained = not is_first and step.between_updates
-            if keeping is not None and keeping.stopping.asked and trained:
-                ledger.add_faults(feed.take_faults())
-                so_far.keep(keeping, step.device)
-            raise
-        if batch is None:
+            if keeping is None or not keeping.stopping.asked or not step.between_updates:
+                raise
+            batch = None
+        waited_seconds = clock() - before
+        wish = Wish() if keeping is None else keeping.wish(clock())
+        turn = company.turn(0 if batch is None else len(batch.labels), wish)
+        ledger.add_faults(feed.take_faults())
+        if is_first:
+            # Loaders that start processes draw from torch's generator when their first batch is asked for.
+            # Where none comes, what is kept must still be what was kept before.
+            begin_drawing(seed, epoch, company.rank, part, step.device)
+        if turn.all == 0:
             break
+        if batch is None:
+            batch = filler or blank(feed.work)
+        elif company.size > 1:
+            filler = filler or filler_like(batch)
         if is_first:
             is_first = False
-            # Loaders that start processes draw from torch's generator when their first batch is asked for.
-            if part is None:
-                seed_epoch(seed, epoch)
-            else:
-                set_random_states(part.random, step.device)
             begun()
-        waited_seconds = clock() - before
-        ledger.add_faults(feed.take_faults())
         so_far.pulled(batch, waited_seconds)
-        so_far.stepped(step(batch), len(batch.labels))
+        so_far.stepped(step(batch, turn), turn.own)
         # Held on to, this batch would keep its memory from being used for the next one.
         del batch
         now = clock()
-        if keeping is not None and step.between_updates and keeping.is_due(now):
-            so_far.keep(keeping, step.device)
+        if keeping is not None and step.between_updates and (agreed := keeping.agreed(turn, now)).keeps:
+            so_far.keep(keeping, step.device, stops=agreed.stops)
         if now - so_far.told >= TELL_INTERVAL_SECONDS:
             tell(so_far.moment(batches, now))
     if so_far.batches == 0:
         raise LoaderError(f"the loader yielded no batch in epoch {epoch}")
     step.update()
-    ledger.add_faults(feed.take_faults())
-    if keeping is not None and keeping.stopping.asked:
-        so_far.keep(keeping, step.device)
+    if keeping is not None and company.turn(0, keeping.wish(clock())).wish.stops:
+        so_far.keep(keeping, step.device, stops=True)
     one = so_far.finished()
     ledger.end()
     return one, so_far.losses.mean()

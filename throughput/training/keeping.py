@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from throughput.contracts import Resumable
+from throughput.ranks.company import ALONE, Company, Turn, Wish
 from throughput.training.resumption import Part
 
 GRACE_SECONDS = {signal.SIGINT: 1.0, signal.SIGTERM: 10.0}
@@ -30,6 +31,7 @@ class Stopping:
 
     def __init__(self) -> None:
         self.asked = False
+        self._ends = False
         self._owner = os.getpid()
         self._before_alarm: Any = None
 
@@ -59,6 +61,10 @@ class Stopping:
         if self.asked:
             raise KeyboardInterrupt
 
+    def ends(self) -> None:
+        """The run is being ended: where another rank was asked first, a request here need not hurry it."""
+        self._ends = True
+
     def arrived(self) -> None:
         """A boundary has come in time."""
         if self._before_alarm is not None:
@@ -71,32 +77,55 @@ class Stopping:
         if self.asked or os.getpid() != self._owner:
             raise KeyboardInterrupt
         self.asked = True
+        if self._ends:
+            return
         self._before_alarm = signal.signal(signal.SIGALRM, _interrupt)
         signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS[signal.Signals(number)])
 
 
 class Keeping:
-    """Keeps an epoch that is under way. loader: feeds it. write: puts what came of it into a file."""
+    """Keeps an epoch that is under way. loader: feeds it.
 
-    def __init__(self, loader: Resumable, every_seconds: float, write: Callable[[Part], None]) -> None:
+    write: puts what came of it into a file, and is told whether the run ends with that. company: the ranks
+    that train together, and keep after the same step.
+    """
+
+    def __init__(
+        self,
+        loader: Resumable,
+        every_seconds: float,
+        write: Callable[[Part, bool], None],
+        company: Company = ALONE,
+    ) -> None:
         self.loader = loader
+        self._company = company
         self.stopping = Stopping()
         self._every_seconds = every_seconds
         self._write = write
         self._kept: float | None = None
 
-    def is_due(self, now: float) -> bool:
-        """Whether to ``keep``, at a boundary. now: seconds on any clock, which counts from the first call."""
+    def wish(self, now: float) -> Wish:
+        """What this rank wishes at the next boundary. now: seconds on any clock, from the first call on."""
         if self._kept is None:
             self._kept = now
-        return self.stopping.asked or now - self._kept >= self._every_seconds
+        asked = self.stopping.asked
+        return Wish(keeps=asked or now - self._kept >= self._every_seconds, stops=asked)
 
-    def keep(self, part: Part) -> None:
+    def agreed(self, turn: Turn, now: float) -> Wish:
+        """What is to be done behind a step, at a boundary: what any rank wished before it.
+
+        Alone, what has come up during the step need not wait for the next one.
+        """
+        return self.wish(now) if self._company.size == 1 else turn.wish
+
+    def keep(self, part: Part, *, stops: bool) -> None:
         """Write, and raise StoppedError where the run is to end."""
+        if stops:
+            self.stopping.ends()
         self.stopping.arrived()
-        self._write(part)
+        self._write(part, stops)
         self._kept = None
-        if self.stopping.asked:
+        if stops or (self._company.size == 1 and self.stopping.asked):
             raise StoppedError(part)
 
 

@@ -69,11 +69,19 @@ def predict(
     samples need not come. Raises LoaderError where none comes, and for the first that does not, or that is
     not wanted.
     """
-    found = _answered(answer, batches)
-    if wanted is None:
-        return found
+    found = answered(answer, batches)
+    if found is None:
+        raise LoaderError("the loader yielded no image of this split")
+    return found if wanted is None else require_whole(found, wanted, [fault.id for fault in take_faults()])
+
+
+def require_whole(found: Predictions, wanted: NDArray[np.int64], bad: Sequence[int] = ()) -> Predictions:
+    """The same. wanted: (N,) ids, ascending. bad: those that need not be there.
+
+    Raises LoaderError for the first of them that is not there, and for the first other that is.
+    """
     came = found.ids.numpy()
-    if bad := [fault.id for fault in take_faults()]:
+    if bad:
         wanted = np.setdiff1d(wanted, bad)
     if len(missing := np.setdiff1d(wanted, came)):
         raise LoaderError(
@@ -85,7 +93,8 @@ def predict(
     return found
 
 
-def _answered(answer: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Predictions:
+def answered(answer: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Predictions | None:
+    """``answer`` for all ready batches, as in ``predict``; None where none comes."""
     ids, labels, outputs = [], [], []
     answers = _answers(answer, batches)
     while some := list(islice(answers, _HELD_BATCHES)):
@@ -94,7 +103,7 @@ def _answered(answer: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> P
         labels.append(of_labels)
         outputs.append(of_outputs)
     if not ids:
-        raise LoaderError("the loader yielded no image of this split")
+        return None
     every_id, all_labels, all_outputs = torch.cat(ids), torch.cat(labels), torch.cat(outputs)
     outputs.clear()  # what is picked below is a copy too: two at a time are enough
     order = every_id.argsort(stable=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,21 @@ class Part:
     random: dict[str, Tensor] = field(default_factory=dict)
 
 
-def part_of(path: Path, run: Mapping[str, Any], epoch: int) -> Part | None:
-    """How far ``epoch`` was; None: not begun. Raises CheckpointError where ``run`` tells it otherwise."""
+def told_of(parts: Sequence[Part]) -> dict[str, Any] | list[dict[str, Any]]:
+    """What each rank has done, in their order, for ``part_of``."""
+    told = [dict(vars(part)) for part in parts]
+    return told if len(told) > 1 else told[0]
+
+
+def part_of(path: Path, run: Mapping[str, Any], epoch: int, rank: int = 0) -> Part | None:
+    """How far a rank was in ``epoch``; None: not begun.
+
+    Raises CheckpointError where ``run`` tells it otherwise.
+    """
     if (told := run.get("part")) is None:
         return None
     try:
+        told = told[rank] if isinstance(told, list) else told
         part = Part(**told)
         whole = (
             part.epoch == epoch
@@ -51,7 +61,7 @@ def part_of(path: Path, run: Mapping[str, Any], epoch: int) -> Part | None:
             and part.random.keys() <= {"host", "device"}
             and all(state.dtype == torch.uint8 for state in part.random.values())
         )
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{path} is damaged: it does not tell how far it was ({error})") from error
     if not whole:
         raise CheckpointError(f"{path} is damaged: it does not tell how far it was in epoch {epoch + 1}")

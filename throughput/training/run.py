@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from throughput.command_line import command_line
 from throughput.contracts import Progress, no_progress
 from throughput.measure.block import device_uuid
 from throughput.measure.environment import environment, usable_cores
 from throughput.measure.plan import Plan, describe_work
 from throughput.measure.telemetry import Summary, Telemetry, summarise
+from throughput.ranks.company import ALONE, Company
+from throughput.ranks.merging import stragglers, with_usage
+from throughput.ranks.sameness import require_same_work
 from throughput.results import Preparation, Results, Row
 from throughput.trained import Classification, Evaluation
 from throughput.training.course import Training
@@ -23,25 +25,39 @@ from throughput.training.metrics import judge
 from throughput.training.trainer import Trained, train
 
 
-def run(training: Training, listener: Listener | None = None, progress: Progress = no_progress) -> Results:
-    """Train, watched as a measurement is, and tell of it. Raises a ThroughputError."""
+def run(
+    training: Training,
+    listener: Listener | None = None,
+    progress: Progress = no_progress,
+    company: Company = ALONE,
+) -> Results:
+    """Train, watched as a measurement is, and tell of it. Raises a ThroughputError.
+
+    company: the ranks that train together; each gets the same results.
+    """
+    if company.size > 1:
+        require_same_work(company, describe_work(_plan(training)))
     with Telemetry(os.getpid(), device_uuid(training.work.device)) as telemetry:
         begin = time.perf_counter()
-        trained = train(training, listener, progress)
+        with company.group("training", training.work.device) as group:
+            trained = train(training, listener, progress, company=group)
         telemetry.sample()
         used = summarise(telemetry.samples, begin, time.perf_counter(), usable_cores())
-    return results(training, row(training, trained, used))
+    rows = company.everyone(row(training, trained, used))
+    return results(training, rows[0] if len(rows) == 1 else with_usage(rows[0], rows))
+
+
+def _plan(training: Training) -> Plan:
+    return Plan(training.loader, training.work, training.model, phases=("train",), compile=training.compile)
 
 
 def results(training: Training, *rows: Row) -> Results:
     """The rows with what they are of, and where they were made."""
-    work = training.work
-    plan = Plan(training.loader, work, training.model, phases=("train",), compile=training.compile)
-    described = describe_work(plan)
+    described = describe_work(_plan(training))
     del described["budget"]  # training ends with its epochs
     return Results(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(sys.argv),
+        command=command_line(),
         environment=environment(),
         work=described,
         rows=rows,
@@ -79,5 +95,7 @@ def row(training: Training, trained: Trained, used: Summary) -> Row:
         ledger=trained.ledger,
         held_out_ledger=trained.held_out_ledger,
         training=trained.run,
+        ranks=trained.ranks,
+        warnings=stragglers(trained.ranks),
         evaluation=None if metrics is None else Evaluation(subject, work.source.classes, metrics),
     )

@@ -12,6 +12,7 @@ from torch.nn import Module
 from torch.nn.utils import clip_grad_norm_
 
 from throughput.contracts import Batch, ComputeDtype
+from throughput.ranks.company import Turn
 from throughput.training.averaging import make_average
 from throughput.training.classifier import freeze, train_mode
 from throughput.training.losses import l1_penalty, make_loss
@@ -24,13 +25,15 @@ from throughput.training.schedules import make_schedule
 class StepSettings:
     """device: where the model lies. compute_dtype: what autocast computes in. compile: use torch.compile.
 
-    deterministic: let no algorithm be chosen by its speed of the moment.
+    deterministic: let no algorithm be chosen by its speed of the moment. shared: gradients are averaged over
+    the ranks of the process group that this process has joined.
     """
 
     device: torch.device
     compute_dtype: ComputeDtype = "float32"
     compile: bool = False
     deterministic: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,12 @@ class TrainingStep:
         if recipe.freeze:
             freeze(self.model)
         train_mode(self.model)
-        self._forward: Callable[[Tensor], Tensor] = (
-            torch.compile(self.model) if settings.compile else self.model
-        )
+        forward: Callable[[Tensor], Tensor] = self.model
+        if settings.shared:
+            from throughput.ranks.gradients import averaging
+
+            forward = averaging(self.model, device)
+        self._forward = torch.compile(forward) if settings.compile else forward
         self._loss = make_loss(recipe)
         self._optimizer = make_optimiser(self.model, recipe)
         self._penalised = decayed(self.model) if recipe.l1 else []
@@ -108,10 +114,11 @@ class TrainingStep:
         averaged: dict[str, Tensor] = state["average"]["module"]
         return averaged
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def __call__(self, batch: Batch, turn: Turn | None = None) -> Tensor:
         """Train on a ready batch: images (N, C, S, S) in the compute dtype, labels as the loss takes them.
 
-        Returns the loss without the L1 penalty, a scalar on the device.
+        turn: what the batch counts among those of all ranks; None: a batch of each counts alike. Returns the
+        loss without the L1 penalty, a scalar on the device.
         """
         images, labels = batch.images, batch.labels
         if self._wrap_labels is not None:
@@ -122,9 +129,10 @@ class TrainingStep:
         with self._autocast():
             loss = self._loss(self._forward(images), labels)
         total = loss + self._recipe.l1 * l1_penalty(self._penalised) if self._penalised else loss
-        self._gathered_images.append(len(batch.labels))
+        turn = turn or Turn(len(batch.labels), len(batch.labels), 1)
+        self._gathered_images.append(turn.all)
         # Batches that make one step together weigh as their images; alone, a batch has a weight of 1.
-        weight = self._gathered_images[-1] / self._gathered_images[0]
+        weight = turn.weight * self._gathered_images[-1] / self._gathered_images[0]
         weighted = total if weight == 1 else total * weight
         self._scaler.scale(weighted).backward()  # type: ignore[no-untyped-call] # torch types it not
         if len(self._gathered_images) == self._recipe.accumulate:
@@ -133,7 +141,7 @@ class TrainingStep:
         self._loss_sum += loss
         self._steps += 1
         self.steps += 1
-        self.images += len(batch.labels)
+        self.images += turn.all
         return loss
 
     def update(self) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import shlex
-import statistics
-import sys
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
@@ -18,13 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
+from throughput.command_line import command_line
 from throughput.contracts import Prepared, Progress, Work, no_progress
-from throughput.errors import OptionError
 from throughput.measure.feed import Feed
 from throughput.measure.labels import Labels
 from throughput.measure.ledger import Ledger
 from throughput.measure.waiting import waiting_on
-from throughput.results import LedgerCount, Pass, Phase
+from throughput.ranks.company import ALONE, Company
+from throughput.ranks.judging import judging_share, predict_together
+from throughput.ranks.ledgers import LedgerOfAll
+from throughput.ranks.merging import merge_epoch, share_of
+from throughput.ranks.sameness import require_same_past
+from throughput.results import LedgerCount, Pass, Phase, RankShare
 from throughput.trained import Classification, EpochRecord, TrainingRun
 from throughput.training.checkpoint import (
     Checkpoint,
@@ -40,14 +43,16 @@ from throughput.training.early_stopping import Watch, with_watched
 from throughput.training.epoch import train_epoch
 from throughput.training.errors import CheckpointError, DivergedError
 from throughput.training.feeding import Feeding, held_out
+from throughput.training.fitting import require_fit
 from throughput.training.keeping import Keeping
 from throughput.training.listening import Listener, Silence
 from throughput.training.losses import make_loss
 from throughput.training.metrics import judge
 from throughput.training.past import Past, past_of
-from throughput.training.predictions import Predictions, answering, predict
+from throughput.training.predictions import Predictions, answering
 from throughput.training.process import torch_errors_in_words, torch_settings
-from throughput.training.resumption import Part, checkpoint_to_go_on_from, load_part, part_of
+from throughput.training.resumption import Part, checkpoint_to_go_on_from, load_part, part_of, told_of
+from throughput.training.spans import epoch_gap_seconds, target_seconds
 from throughput.training.step import Horizon, StepSettings, TrainingStep
 
 
@@ -57,7 +62,7 @@ class Trained:
 
     steps, images: how much was trained in all. model: as it is judged, in evaluation mode.
     predictions, held_out_ledger: of the held-out images; None where there are none. prepared: what the loader
-    wrote before.
+    wrote before. ranks: what each of several did in this run.
     """
 
     run: TrainingRun
@@ -69,6 +74,7 @@ class Trained:
     predictions: Predictions | None
     held_out_ledger: LedgerCount | None
     prepared: Prepared
+    ranks: tuple[RankShare, ...] = ()
 
 
 def train(
@@ -77,15 +83,17 @@ def train(
     progress: Progress = no_progress,
     make: Callable[[], Module] | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    company: Company = ALONE,
 ) -> Trained:
     """Train, and judge the weights that come out of it on the held-out images.
 
-    make: builds the model to begin with; None: a fresh one, the same for every loader of a seed. Raises a
+    make: builds the model to begin with; None: a fresh one, the same for every loader of a seed. company: the
+    ranks that train together, each on its share of the work; what comes out is the same in each. Raises a
     ThroughputError: DivergedError where a loss or a weight is not finite; the last checkpoint stays.
     OptionError where there is a checkpoint that nobody asked to go on from.
     """
     with torch_settings(training), torch_errors_in_words(training), ExitStack() as opened:
-        return _Course(training, listener or Silence(), progress, make, clock, opened).run()
+        return _Course(training, listener or Silence(), progress, make, clock, opened, company).run()
 
 
 class _Judged(NamedTuple):
@@ -106,8 +114,10 @@ class _Course:
         make: Callable[[], Module] | None,
         clock: Callable[[], float],
         opened: ExitStack,
+        company: Company,
     ) -> None:
         self._training = training
+        self._company = company
         self._listener = listener
         self._clock = clock
         work = training.work
@@ -125,33 +135,39 @@ class _Course:
         model = self._new_model(begins=found is None)
         self._watch = None if training.patience is None else Watch(training.patience)
         parted = work if self._watch is None else replace(work, source=with_watched(work.source))
-        whole = self._feeding.prepare(work, progress)
+        with company.first_on_each_machine():
+            whole = self._feeding.prepare(work, progress)
+            train_work = whole.work if self._watch is None else self._feeding.prepare(parted, progress).work
         self._prepared = whole
-        train_work = whole.work if self._watch is None else self._feeding.prepare(parted, progress).work
         self._opening_seconds = clock()
         self._first_batch_seconds: float | None = None
         self._wall_seconds = 0.0
         self._feed = opened.enter_context(self._feeding.open(train_work))
-        self._train_source = train_work.source
         self._ledger = self._new_ledger()
-        self._held_out = _opened(self._feeding, held_out(whole.work), opened)
-        self._watched = _opened(self._feeding, held_out(train_work) if self._watch else None, opened)
-        self._batches = -(-self._feed.samples_per_epoch // train_work.batch_size)
-        settings = StepSettings(self._device, work.compute_dtype, training.compile, training.deterministic)
+        self._ledger_of_all = LedgerOfAll(self._ledger, company)
+        self._held_out = _opened(self._feeding, held_out(whole.work), opened, company)
+        watched = held_out(train_work) if self._watch else None
+        self._watched = _opened(self._feeding, watched, opened, company)
+        self._batches = max(company.everyone(-(-self._feed.samples_per_epoch // train_work.batch_size)))
+        settings = StepSettings(
+            self._device, work.compute_dtype, training.compile, training.deterministic, company.size > 1
+        )
         horizon = Horizon(training.epochs, self._batches)
         self._step = TrainingStep(model, settings, training.recipe, horizon)
         self._resumed = found is not None
         self._past = past or Past()
         self._records: list[EpochRecord] = list(self._past.records)
         self._passes: list[Pass] = list(self._past.passes)
+        self._passes_of_ranks: list[list[Pass]] = []
         self._weights: Mapping[str, Tensor] = {}
         self._part: Part | None = None
         if found is not None:
             self._restore(found)
+        require_same_past(company, (len(self._records), 0 if self._part is None else self._part.batches))
         self._keeping: Keeping | None = None
         loader = self._feed.resumable
         if self._path is not None and loader is not None:
-            self._keeping = Keeping(loader, training.checkpoint_seconds, self._keep_part)
+            self._keeping = Keeping(loader, training.checkpoint_seconds, self._keep_part, company)
         elif self._path is not None:
             self._listener.note(
                 f"the loader {training.loader} does not tell what it has delivered: checkpoints are written "
@@ -164,7 +180,7 @@ class _Course:
         while stopped is None and len(self._records) < training.epochs:
             epoch = len(self._records)
             with nullcontext() if self._keeping is None else self._keeping.stopping.at_boundaries():
-                one, loss = train_epoch(
+                own = train_epoch(
                     self._feed,
                     self._step,
                     epoch,
@@ -178,8 +194,12 @@ class _Course:
                     part=self._part,
                     keeping=self._keeping,
                     clock=self._clock,
+                    company=self._company,
                 )
             self._part = None
+            told = self._company.everyone(own)
+            self._passes_of_ranks.append([one for one, _ in told])
+            one, loss = merge_epoch(told)
             state = self._finite_state(f"at the end of epoch {epoch + 1}")
             self._records.append(self._judged(epoch, one, loss))
             self._passes.append(one)
@@ -199,6 +219,10 @@ class _Course:
 
         The losses do not tell: each was read before its update.
         """
+        if self._company.size > 1:
+            from throughput.ranks.gradients import share_buffers
+
+            share_buffers((self._step.model, self._step.judged))
         state = self._step.state()
         average = {} if state["average"] is None else state["average"]["module"]
         for name, value in (*state["model"].items(), *average.items()):
@@ -222,7 +246,8 @@ class _Course:
 
     def _predicted(self, split: _Judged) -> Predictions:
         self._step.eval()
-        found = predict(self._step.predict, split.feed.epoch(0), split.ids, split.feed.take_faults)
+        feed, ids = split
+        found = predict_together(self._step.predict, feed.epoch(0), ids, feed.take_faults, self._company)
         self._step.train()
         return found
 
@@ -236,15 +261,19 @@ class _Course:
             weights = self._watch.best_weights or weights
         self._weights = weights
         if self._path is not None:
-            self._write(weights, state)
+            self._write(weights, state, [])
 
-    def _keep_part(self, part: Part) -> None:
+    def _keep_part(self, part: Part, ends: bool) -> None:
         """Write a checkpoint in the middle of an epoch: its weights are the latest, or the best so far."""
         state = self._finite_state(f"after batch {part.batches} of epoch {part.epoch + 1}")
         best = None if self._watch is None else self._watch.best_weights
-        self._write(best or self._step.judged_weights(state), state, part)
+        parts = self._company.everyone(part)
+        self._write(best or self._step.judged_weights(state), state, parts)
+        if ends:
+            self._company.meet()  # until it is written
+            self._company.end_soon()
 
-    def _write(self, weights: Mapping[str, Tensor], state: dict[str, Any], part: Part | None = None) -> None:
+    def _write(self, weights: Mapping[str, Tensor], state: dict[str, Any], parts: list[Part]) -> None:
         assert self._path is not None
         count = self._ledger_count()
         past = Past(
@@ -256,14 +285,15 @@ class _Course:
             best_loss=None if self._watch is None else self._watch.best_loss,
             best_epoch=None if self._watch is None else self._watch.best_epoch,
         )
-        command = shlex.join(sys.argv)
+        command = command_line()
         run = {"course": self._course, "step": state, "command": command} | past.to_plain()
-        if part is not None:
-            run["part"] = dict(vars(part))
-        save(self._path, Checkpoint(self._subject, weights, run))
+        if parts:
+            run["part"] = told_of(parts)
+        if self._company.rank == 0:
+            save(self._path, Checkpoint(self._subject, weights, run))
 
     def _ledger_count(self) -> LedgerCount:
-        return self._past.with_these(self._ledger.count_finished())
+        return self._past.with_these(self._ledger_of_all.count_finished())
 
     def _restore(self, found: Checkpoint) -> None:
         assert self._path is not None
@@ -275,7 +305,7 @@ class _Course:
             cause = " ".join(str(error).split())
             raise CheckpointError(f"{self._path} is damaged: it does not fit its model ({cause})") from error
         self._weights = found.weights
-        self._part = part_of(self._path, found.run, len(self._records))
+        self._part = part_of(self._path, found.run, len(self._records), self._company.rank)
         if self._part is not None:
             load_part(self._path, self._part, self._feed.resumable, self._new_ledger())
         if self._watch is not None and self._records:
@@ -287,8 +317,8 @@ class _Course:
             )
 
     def _new_ledger(self) -> Ledger:
-        source = self._train_source
-        return Ledger(source.ids("train"), Labels(source.labels))
+        source = self._feed.work.source
+        return Ledger(source.ids("train"), Labels(source.labels), keeps_seen=self._company.size > 1)
 
     def _why_stop(self) -> str | None:
         if not self._records:
@@ -307,10 +337,9 @@ class _Course:
         predictions = held_out_ledger = None
         if self._held_out is not None:
             answer = answering(model, self._device, training.work.compute_dtype)
-            predictions, held_out_ledger = predict_counted(
-                answer, self._held_out.feed, self._prepared.work.source
-            )
-        target_seconds = self._target_seconds()
+            source = self._prepared.work.source
+            predictions, held_out_ledger = predict_counted(answer, self._held_out.feed, source, self._company)
+        seconds_to_target = target_seconds(self._records, training.target_accuracy)
         run = TrainingRun(
             model=training.model,
             recipe=asdict(training.recipe),
@@ -320,15 +349,16 @@ class _Course:
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             stopped=stopped,
             target_accuracy=training.target_accuracy,
-            target_seconds=target_seconds,
+            target_seconds=seconds_to_target,
             # The epoch that reaches the target is the last. What an earlier process took, nobody timed.
-            target_wall_seconds=None if target_seconds is None or self._resumed else self._wall_seconds,
+            target_wall_seconds=None if seconds_to_target is None or self._resumed else self._wall_seconds,
             checkpoint=None if self._path is None else str(self._path),
         )
+        gap_seconds = epoch_gap_seconds(self._passes[len(self._past.passes) :])
         ledger = self._ledger_count()
         return Trained(
             run=run,
-            phase=Phase(tuple(self._passes), self._first_batch_seconds, self._epoch_gap_seconds()),
+            phase=Phase(tuple(self._passes), self._first_batch_seconds, gap_seconds),
             ledger=ledger if ledger.epochs else None,
             steps=self._step.steps,
             images=self._step.images,
@@ -336,48 +366,23 @@ class _Course:
             predictions=predictions,
             held_out_ledger=held_out_ledger,
             prepared=self._prepared,
+            ranks=self._ranks(),
         )
 
-    def _target_seconds(self) -> float | None:
-        target, seconds = self._training.target_accuracy, 0.0
-        for record in self._records:
-            seconds += record.seconds
-            if target is not None and record.accuracy is not None and record.accuracy >= target:
-                return seconds
-        return None
-
-    def _epoch_gap_seconds(self) -> float | None:
-        """Median wait for the first batch of an epoch that followed another.
-
-        The first one of this process, resumed or not, waits for the loader to start.
-        """
-        following = self._passes[len(self._past.passes) + 1 :]
-        gaps = [one.batch_wait_seconds[0] for one in following if one.batch_wait_seconds]
-        return statistics.median(gaps) if gaps else None
+    def _ranks(self) -> tuple[RankShare, ...]:
+        hosts = self._company.everyone(socket.gethostname())
+        passes = zip(*self._passes_of_ranks, strict=True) if len(hosts) > 1 else ()
+        return tuple(share_of(rank, hosts[rank], Phase(own)) for rank, own in enumerate(passes))
 
     def _new_model(self, *, begins: bool) -> Module:
         """begins: training does, and does not go on with the weights of a checkpoint."""
         training = self._training
         torch.manual_seed(training.work.seed)
         model = self._make()
-        _require_fit(model, self._subject)
+        require_fit(model, self._subject)
         if begins and training.weights is not None and (left := load_weights(model, training.weights)):
             self._listener.note(untrained(training.weights, left))
         return model
-
-
-def _require_fit(model: Module, subject: Subject) -> None:
-    """Raise OptionError, before any image is read, where the model cannot take such images."""
-    image = torch.zeros(1, subject.channels, subject.image_size, subject.image_size)
-    given = f"{subject.model} cannot train on images of {subject.image_size} px, {subject.channels} channels"
-    try:
-        with torch.no_grad():
-            shape = tuple(model.eval()(image).shape)
-    except Exception as error:  # a model may refuse in any way
-        cause = " ".join(str(error).split())
-        raise OptionError(f"{given}: {cause}; choose another --size or --model") from error
-    if shape != (1, subject.outputs):
-        raise OptionError(f"{given}: it gives {shape[1:]} for each, and {subject.outputs} numbers are wanted")
 
 
 def _finite(epoch: int, loss: float) -> float:
@@ -387,7 +392,8 @@ def _finite(epoch: int, loss: float) -> float:
     return loss
 
 
-def _opened(feeding: Feeding, work: Work | None, opened: ExitStack) -> _Judged | None:
+def _opened(feeding: Feeding, work: Work | None, opened: ExitStack, company: Company) -> _Judged | None:
     if work is None:
         return None
-    return _Judged(opened.enter_context(feeding.open(work)), work.source.ids("val"))
+    share = judging_share(work, company)
+    return _Judged(opened.enter_context(feeding.open(share)), work.source.ids("val"))

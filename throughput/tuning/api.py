@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from throughput.choices import (
     choose_source,
     choose_work,
 )
+from throughput.command_line import command_line
 from throughput.contracts import Augmentation, LoaderFactory, Progress, no_progress, require_count
 from throughput.errors import OptionError
 from throughput.measure.environment import environment, usable_cores
@@ -132,7 +131,7 @@ def tune(
         limits=limits,
         known=Tuning(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(sys.argv),
+            command=command_line(),
             environment=environment(),
             work={name: value for name, value in describe_work(plan).items() if name not in _SEARCHED},
             loader=loader,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from throughput.cache import whole_file
 from throughput.errors import SourceError
-from throughput.sources.index import INDEX, ShardIndex, read_index
+from throughput.sources.index import INDEX, ShardIndex, is_sound, read_index
 from throughput.sources.manifest import MANIFEST, Manifest, parse_manifest
 from throughput.sources.remote.addresses import beside, path_of, shown, within
 from throughput.sources.remote.fetching import Fetcher
@@ -22,20 +22,25 @@ def remote_manifest(fetcher: Fetcher, folder: str) -> Manifest | None:
     return None if data is None else parse_manifest(data, shown(address))
 
 
-def remote_index(fetcher: Fetcher, folder: str, key: str) -> ShardIndex | None:
+def remote_index(fetcher: Fetcher, folder: str, manifest: Manifest, key: str) -> ShardIndex | None:
     """Where the samples of a packing lie; None where no such file lies beside the manifest.
 
-    key: of the shards' versions, under which it is kept. Raises SourceError for a damaged one.
+    key: of the shards' versions, under which it is kept. Raises SourceError for one that is damaged, or of
+    another packing: its labels would be believed.
     """
     address = within(folder, INDEX)
-    path = _kept(fetcher, address, f"{key}.npz")
-    if path is None:
-        return None
-    index = read_index(path)
-    if index is None:
+    for _ in range(2):  # the one that was kept may have been fetched while the packing was uploaded
+        path = _kept(fetcher, address, f"{key}.npz")
+        if path is None:
+            return None
+        index = read_index(path, manifest.digest())
+        if index is not None and is_sound(index, [shard.bytes for shard in manifest.shards]):
+            return index
         path.unlink(missing_ok=True)
-        raise SourceError(f"{shown(address)} is damaged: upload it again, or pack the images again")
-    return index
+    raise SourceError(
+        f"{shown(address)} is damaged, or not of the packing that the manifest beside it tells of: upload it "
+        "again, or run the same throughput pack command again, which makes it anew, and upload that"
+    )
 
 
 def index_beside(fetcher: Fetcher, shard: RemoteFile, samples: int) -> ShardIndexFile | None:
@@ -51,11 +56,16 @@ def index_beside(fetcher: Fetcher, shard: RemoteFile, samples: int) -> ShardInde
     try:
         return open_shard_index(str(folder / name), samples)
     except SourceError as error:
-        for file in index_names(name):
-            (folder / file).unlink(missing_ok=True)
+        forget_index(fetcher, shard)
         raise SourceError(
             f"the index beside {shown(shard.address)} does not fit it ({error}): upload it again"
         ) from error
+
+
+def forget_index(fetcher: Fetcher, shard: RemoteFile) -> None:
+    """Drop what was kept about the samples of a shard: it may be of the shard that was there before."""
+    for file in index_names(Path(path_of(shard.address)).name):
+        (_folder(fetcher) / shard.key / file).unlink(missing_ok=True)
 
 
 def _kept(fetcher: Fetcher, address: str, name: str) -> Path | None:

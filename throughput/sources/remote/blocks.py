@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ _KEPT_SHARE = 0.9
 """Of the limit, when blocks are dropped: so that it does not happen for each new one."""
 _TOUCH_SECONDS = 60
 """A block's time of last use is this coarse; noting each use would write to the disk all the time."""
+_NAME_DIGITS = 7
+"""Of a block's name, its number in hex: enough for files of 32 TiB."""
 _CLAIM = ".claim"
 _TOTAL = struct.Struct("<q")
 
@@ -102,7 +105,7 @@ class BlockCache:
     def write(self, file: RemoteFile, block: int, data: bytes | memoryview) -> None:
         """Keep a block, and drop the least recently used ones above the limit. Raises RoomError."""
         path = self._path(file, block)
-        temporary = f"{path}.{os.getpid()}.new"
+        temporary = f"{path}.{os.getpid()}-{threading.get_ident()}.new"
         try:
             with open(temporary, "wb") as out:  # noqa: PTH123 - thousands a second
                 out.write(data)
@@ -110,16 +113,20 @@ class BlockCache:
         except OSError as error:
             with suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108 - as above
-            raise RoomError(
-                f"cannot write to the cache of remote files {self.folder}: {error.strerror}; free some room, "
-                "give --remote-cache less, or set THROUGHPUT_CACHE to a folder on another disk"
-            ) from error
+            raise self.unusable(error) from error
         if self._add(len(data)) > self.limit_bytes:
             self._drop()
 
+    def unusable(self, error: OSError) -> RoomError:
+        """What to tell where the disk does not do what it is asked for."""
+        return RoomError(
+            f"cannot use the cache of remote files {self.folder}: {error.strerror}; free some room, "
+            "give --remote-cache less, or set THROUGHPUT_CACHE to a folder on another disk"
+        )
+
     def forget(self, file: RemoteFile) -> None:
-        """Drop all blocks of a file."""
-        for path in Path(self._folder(file)).glob("*"):
+        """Drop all blocks of a file, but for those that somebody is fetching."""
+        for path in Path(self._folder(file)).glob("?" * _NAME_DIGITS):
             path.unlink(missing_ok=True)
 
     def drop(self, file: RemoteFile, block: int) -> None:
@@ -130,7 +137,7 @@ class BlockCache:
         return f"{self.folder}/blocks/{file.key[:2]}/{file.key}"
 
     def _path(self, file: RemoteFile, block: int) -> str:
-        return f"{self._folder(file)}/{block:07x}"
+        return f"{self._folder(file)}/{block:0{_NAME_DIGITS}x}"
 
     def _claim(self, file: RemoteFile, block: int) -> int | None:
         """A locked descriptor; None where another holds it."""

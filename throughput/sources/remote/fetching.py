@@ -10,7 +10,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from queue import Empty, SimpleQueue
@@ -19,7 +20,7 @@ from typing import NamedTuple, TypeVar
 from throughput.sources.remote.addresses import shown
 from throughput.sources.remote.blocks import BLOCK_BYTES, BlockCache, block_bytes, blocks_of
 from throughput.sources.remote.journal import note_hits, note_request
-from throughput.sources.remote.retrying import Retries, with_retries
+from throughput.sources.remote.retrying import RemoteError, Retries, with_retries
 from throughput.sources.remote.stores import RemoteFile, Store, store_of
 
 Result = TypeVar("Result")
@@ -78,10 +79,13 @@ class Fetcher:
         return self._cache
 
     def expect(self, ranges: Iterable[tuple[RemoteFile, int, int]]) -> None:
-        """Have bytes ``start`` to ``end`` of files fetched soon, in this order. Returns at once."""
+        """Have bytes ``start`` to ``end`` of files fetched soon, in this order. Returns at once.
+
+        Raises RoomError where the cache cannot be looked into.
+        """
         hits = 0
         runs: list[_Run] = []
-        with self._lock:
+        with self._lock, self._told(runs):
             for file, start, end in ranges:
                 for block in blocks_of(start, end):
                     if (file.key, block) in self._under_way:
@@ -109,12 +113,44 @@ class Fetcher:
                 self._runs.put(run)
         note_hits(self._reach.journal, hits)
 
+    @contextmanager
+    def _told(self, runs: list[_Run]) -> Iterator[None]:
+        """Nobody waits for blocks whose telling failed, as where there is no room for one more thread."""
+        try:
+            yield
+        except BaseException as error:
+            self._not_fetched(runs)
+            if isinstance(error, OSError):
+                raise self._cache.unusable(error) from error
+            raise
+
+    def _not_fetched(self, runs: Iterable[_Run]) -> None:
+        """Let those who wait for these blocks know; under the lock."""
+        for run in runs:
+            for block, future in zip(run.blocks, run.futures, strict=True):
+                del self._under_way[run.file.key, block]
+                future.set_result(None)
+
+    def settle(self) -> None:
+        """Forget what was told of and is not begun, and wait for what is."""
+        waiting: list[_Run] = []
+        with self._lock:
+            with suppress(Empty):
+                while True:
+                    waiting.append(self._runs.get_nowait())
+            self._not_fetched(waiting)
+            under_way = list(self._under_way.values())
+        wait(under_way)
+
     def read(self, file: RemoteFile, start: int, end: int) -> bytes:
         """Bytes ``start`` to ``end`` of a file. Raises RemoteError, and RoomError for a full disk."""
         pieces = []
-        for block in blocks_of(start, end):
-            begin = block * BLOCK_BYTES
-            pieces.append(self._piece(file, block, max(0, start - begin), min(BLOCK_BYTES, end - begin)))
+        try:
+            for block in blocks_of(start, end):
+                begin = block * BLOCK_BYTES
+                pieces.append(self._piece(file, block, max(0, start - begin), min(BLOCK_BYTES, end - begin)))
+        except OSError as error:
+            raise self._cache.unusable(error) from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def drop(self, file: RemoteFile, start: int, end: int) -> None:
@@ -172,24 +208,36 @@ class Fetcher:
         """As many threads as there may be connections; under the lock."""
         for _ in range(len(self._threads), self._reach.connections):
             thread = threading.Thread(target=self._serve, name="throughput-fetch", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+                return  # the system allows no more: those that there are do it
             self._threads.append(thread)
 
     def _serve(self) -> None:
         while (run := self._next()) is not None:
             done: list[bytes | None] = [None] * len(run.blocks)
+            failure: RemoteError | None = None
             try:
                 for blocks, fetched in self._fetched(run):
                     begin = blocks.start - run.blocks.start
                     done[begin : begin + len(blocks)] = fetched
+            except RemoteError as error:
+                failure = error
             except Exception:  # noqa: BLE001 - whoever needs a block that is not here fetches it, and hears why not
                 pass
             with self._lock:
                 for block in run.blocks:
                     del self._under_way[run.file.key, block]
             for future, data in zip(run.futures, done, strict=True):
-                future.set_result(data)
-            del run, done
+                if data is None and failure is not None:
+                    # It was tried often enough: who waits would else wait for as many tries again.
+                    future.set_exception(failure)
+                else:
+                    future.set_result(data)
+            del run, done, failure
 
     def _next(self) -> _Run | None:
         """What to fetch next; None where nothing came for a while: then this thread is to end."""

@@ -16,16 +16,20 @@ import aiohttp
 from fsspec.asyn import sync
 from fsspec.implementations.http import HTTPFileSystem
 
+from throughput.sources.remote.addresses import without_secrets
 from throughput.sources.remote.retrying import FailedTryError, failed_status
-from throughput.sources.remote.stores import RemoteFile
+from throughput.sources.remote.stores import MOST_SMALL_BYTES, RemoteFile, too_large
 
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 20
 _SILENT_SECONDS = 30
 """A connection that brings nothing for so long is given up."""
+_PATIENCE_SECONDS, _LEAST_BYTES_PER_SECOND = 120, 10_000
+"""A request that takes longer than this together is given up: a server may send a byte now and then."""
 _PIECE_BYTES = 1 << 20
-_CONTENT_RANGE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+-\d+|\*)/(\d+)")
+_WHOLE_SECONDS = re.compile(r"[0-9]{1,9}")
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 """A compressed answer would hold other bytes than those that were asked for."""
 _NO_SUCH_RANGE = 416
@@ -38,9 +42,7 @@ class HttpStore:
     """
 
     def __init__(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
-        kept = {"timeout": timeout, "trust_env": True}
-        self._files = HTTPFileSystem(client_kwargs=kept, skip_instance_cache=True)
+        self._files = HTTPFileSystem(client_kwargs={"trust_env": True}, skip_instance_cache=True)
 
     def look_up(self, address: str) -> RemoteFile:
         """Asked for by a range of one byte: addresses that are signed for GET refuse HEAD."""
@@ -58,7 +60,7 @@ class HttpStore:
                 )
             return RemoteFile(address, size_bytes, _version(response), ranged=response.status == 206)
 
-        return self._get(address, {"Range": "bytes=0-0"}, take)
+        return self._get(address, {"Range": "bytes=0-0"}, take, 0)
 
     def read(self, file: RemoteFile, start: int, end: int) -> bytes:
         """Raises FailedTryError for an answer that is not exactly these bytes of this version."""
@@ -73,35 +75,47 @@ class HttpStore:
                 )
             if _total(response) != file.size_bytes:
                 raise failed_status(412, "(another size)")
+            _require_unchanged(response, file)
+            if (came := _range(response)) != f"{start}-{end - 1}":
+                raise FailedTryError(f"the server sent other bytes, {came}", again=True)
             body = await response.read()
             if len(body) != end - start:
                 raise FailedTryError(f"truncated: {len(body)} of {end - start} bytes came", again=True)
             return body
 
-        return self._get(file.address, {"Range": f"bytes={start}-{end - 1}"} | _unchanged(file), take)
+        asked = {"Range": f"bytes={start}-{end - 1}"} | _unchanged(file)
+        return self._get(file.address, asked, take, end - start)
 
     def read_all(self, address: str) -> bytes:
         """The whole of a small file."""
 
         async def take(response: aiohttp.ClientResponse) -> bytes:
             _require_success(response)
-            return await response.read()
+            body = bytearray()
+            async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                body += piece
+                if len(body) > MOST_SMALL_BYTES:
+                    raise too_large()
+            return bytes(body)
 
-        return self._get(address, {}, take)
+        return self._get(address, {}, take, None)
 
     def stream(self, file: RemoteFile, take: Callable[[bytes], None]) -> None:
         """Hand the whole of a file over, piece by piece. Raises FailedTryError where the body ends early."""
 
         async def take_all(response: aiohttp.ClientResponse) -> None:
             _require_success(response)
+            _require_unchanged(response, file)
             came_bytes = 0
             async for piece in response.content.iter_chunked(_PIECE_BYTES):
                 came_bytes += len(piece)
+                if came_bytes > file.size_bytes:
+                    raise failed_status(412, "(another size)")
                 take(piece)
             if came_bytes != file.size_bytes:
                 raise FailedTryError(f"truncated: {came_bytes} of {file.size_bytes} bytes came", again=True)
 
-        self._get(file.address, _unchanged(file), take_all)
+        self._get(file.address, _unchanged(file), take_all, file.size_bytes)
 
     def listed(self, folder: str) -> list[str]:  # noqa: ARG002 - part of the interface
         """HTTP has no listing."""
@@ -112,19 +126,32 @@ class HttpStore:
         address: str,
         headers: dict[str, str],
         take: Callable[[aiohttp.ClientResponse], Awaitable[Result]],
+        size_bytes: int | None,
     ) -> Result:
-        """One request, and what ``take`` makes of the answer. Whatever breaks is a FailedTryError."""
+        """One request, and what ``take`` makes of the answer. Whatever breaks is a FailedTryError.
+
+        size_bytes: of the answer; None: not known.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None if size_bytes is None else _PATIENCE_SECONDS + size_bytes / _LEAST_BYTES_PER_SECOND,
+            sock_connect=_CONNECT_SECONDS,
+            sock_read=_SILENT_SECONDS,
+        )
+        sent = _AS_IT_IS | headers
 
         async def get() -> Result:
             session = await self._files.set_session()
-            async with session.get(self._files.encode_url(address), headers=_AS_IT_IS | headers) as response:
+            url = self._files.encode_url(address)
+            async with session.get(url, headers=sent, timeout=timeout) as response:
                 return await take(response)
 
         try:
             result: Result = sync(self._files.loop, get)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlRedirectClientError) as error:
             raise FailedTryError(
-                f"no address of an HTTP server: {error}", again=False, advice="check the address"
+                f"no address of an HTTP server: {without_secrets(str(error))}",
+                again=False,
+                advice="check the address",
             ) from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise FailedTryError(
@@ -136,7 +163,8 @@ class HttpStore:
             raise FailedTryError(f"truncated: {_said(error)}", again=True) from error
         except TimeoutError as error:
             raise FailedTryError(
-                f"the server was silent for {_SILENT_SECONDS} s (or {_CONNECT_SECONDS} s in connecting)",
+                f"the server was silent for {_SILENT_SECONDS} s (or {_CONNECT_SECONDS} s in connecting), or "
+                f"sent less than {_LEAST_BYTES_PER_SECOND} bytes a second",
                 again=True,
             ) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -152,18 +180,24 @@ def _require_success(response: aiohttp.ClientResponse) -> None:
 
 def _seconds(retry_after: str) -> float | None:
     """Retry-After: seconds, or a date."""
-    if retry_after.strip().isdigit():
+    if _WHOLE_SECONDS.fullmatch(retry_after.strip()):
         return float(retry_after)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def _total(response: aiohttp.ClientResponse) -> int | None:
     """The size of the whole file in Content-Range."""
     found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
+    return int(found[2]) if found else None
+
+
+def _range(response: aiohttp.ClientResponse) -> str:
+    """The first and the last byte in Content-Range, as ``0-99``."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return found[1] if found else "unknown ones"
 
 
 def _version(response: aiohttp.ClientResponse) -> str:
@@ -181,5 +215,12 @@ def _unchanged(file: RemoteFile) -> dict[str, str]:
     return {"If-Unmodified-Since": file.version}
 
 
+def _require_unchanged(response: aiohttp.ClientResponse, file: RemoteFile) -> None:
+    """Raise FailedTryError for an answer of another version: not every server looks at conditions."""
+    told = response.headers.get("ETag" if file.version.startswith(('"', "W/")) else "Last-Modified")
+    if told is not None and not file.version.startswith("unknown ") and told != file.version:
+        raise failed_status(412, "(another version)")
+
+
 def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:300]

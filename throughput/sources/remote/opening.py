@@ -17,9 +17,17 @@ from throughput.cache import cache_folder
 from throughput.contracts import Progress, no_progress
 from throughput.errors import OptionError, SourceError
 from throughput.quantities import parse_bytes
-from throughput.sources.index import ShardIndex, is_sound, shard_index
+from throughput.sources.index import ShardIndex, shard_index
 from throughput.sources.manifest import MANIFEST, Manifest
-from throughput.sources.remote.addresses import folder_of, is_remote, path_of, shown, within
+from throughput.sources.remote.addresses import (
+    folder_of,
+    is_remote,
+    path_of,
+    require_address,
+    shown,
+    within,
+    without_secrets,
+)
 from throughput.sources.remote.beside import index_beside, remote_index, remote_manifest
 from throughput.sources.remote.blocks import BlockCache
 from throughput.sources.remote.fetching import Fetcher, Reach, fetcher_of
@@ -62,18 +70,20 @@ def open_remote(
     Raises SourceError.
     """
     fetcher = fetcher_of(reach := reach or default_reach())
+    for address in addresses:
+        require_address(address)
     if len(addresses) == 1 and not path_of(addresses[0]).endswith(".tar"):
         folder = addresses[0]
         manifest = remote_manifest(fetcher, folder)
         if manifest is not None:
-            return _open_packed(shown(location), folder, manifest, split_fraction, reach, progress)
+            return _open_packed(without_secrets(location), folder, manifest, split_fraction, reach, progress)
         addresses = _listed(fetcher, folder)
     for address in addresses:
         if not is_remote(address) or not path_of(address).endswith(".tar"):
             raise SourceError(
                 f"{shown(address)} is no .tar shard on a server: name remote shards, or local ones"
             )
-    return _open_named(shown(location), addresses, label_field, split_fraction, reach, progress)
+    return _open_named(without_secrets(location), addresses, label_field, split_fraction, reach, progress)
 
 
 @dataclass(frozen=True)
@@ -103,14 +113,13 @@ def _open_packed(
                 f"manifest says {shard.bytes}; upload it again, or pack the images again"
             )
     fingerprint = _fingerprint(files, None)
-    index = remote_index(fetcher, folder, fingerprint)
+    index = remote_index(fetcher, folder, manifest, fingerprint)
     if index is None:
         way = _way(fetcher, files, None)
         index = _scanned(files, fingerprint, way, None, progress)
         words = f"no index lies beside the manifest, so {way.words}"
     else:
         words = "the index beside the manifest tells where they lie"
-    _require_within(index, files, location)
     # At once and before any worker starts: each sample is compared with the checksum in it.
     counts = [shard.samples for shard in manifest.shards]
     _each(
@@ -212,14 +221,6 @@ def _scanned(
 def _fingerprint(files: Sequence[RemoteFile], label_field: str | None) -> str:
     facts = [_VERSION, label_field, *((file.address, file.size_bytes, file.version) for file in files)]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
-
-
-def _require_within(index: ShardIndex, files: Sequence[RemoteFile], location: str) -> None:
-    """Raise SourceError for an index that points beyond its shards: it is another packing's."""
-    if not is_sound(index, [file.size_bytes for file in files]):
-        raise SourceError(
-            f"the index beside the manifest of {location} is another packing's: upload it again"
-        )
 
 
 def _manifest_above(fetcher: Fetcher, shard: str) -> Manifest | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from throughput.errors import SampleError, SourceError
 from throughput.sources.checksum import checksum
-from throughput.sources.remote.beside import index_beside
+from throughput.sources.remote.beside import forget_index, index_beside
 from throughput.sources.remote.fetching import Fetcher, Reach, fetcher_of
 from throughput.sources.remote.journal import read_journal
 from throughput.sources.remote.readers import cached_reader
@@ -68,11 +68,17 @@ class RemoteShardSource(ShardSource):
             raise SampleError(self.describe(sample_id), f"cannot be read: {error}") from error
         if not self._is_sound(sample_id, data):
             self._fetcher.drop(file, start, end)
+            forget_index(self._fetcher, file)
             raise SampleError(
                 self.describe(sample_id),
-                "its bytes are not those that were packed (CRC-32), fetched twice: upload the shard again",
+                "its bytes are not those that were packed (CRC-32), fetched twice: upload the shard and the "
+                "index beside it again",
             )
         return data
+
+    def sound(self, sample_id: int, data: bytes) -> bytes:
+        """Read again by itself where a stream brought something else: the copy on this disk may be bad."""
+        return data if self._is_sound(sample_id, data) else self.read(sample_id)
 
     def read_into(self, sample_id: int, room: Callable[[int], NDArray[np.uint8]]) -> NDArray[np.uint8]:
         """The encoded image in what ``room`` gives. Raises SampleError as ``read`` does."""
@@ -110,7 +116,8 @@ class RemoteShardSource(ShardSource):
         return sum(file.size_bytes for file in self.remote)
 
     def forget(self) -> None:
-        """Drop all that the cache has of these shards."""
+        """Drop all that the cache has of these shards; what was told ahead in this process is not fetched."""
+        self._fetcher.settle()
         for file in self.remote:
             self.reach.cache.forget(file)
 

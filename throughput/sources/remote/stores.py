@@ -12,6 +12,10 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from throughput.errors import SourceError
+from throughput.sources.remote.retrying import FailedTryError
+
+MOST_SMALL_BYTES = 4 << 30
+"""Of a file that is read at once, such as an index: a server shall not ask for any amount of memory."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,15 @@ class RemoteFile:
 @lru_cache(maxsize=100_000)
 def _key(*facts: object) -> str:
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def too_large() -> FailedTryError:
+    """The failure of a small file that is none."""
+    return FailedTryError(
+        f"it has more than {MOST_SMALL_BYTES >> 20} MiB, and no file of a packing that is read at once has",
+        again=False,
+        advice="check the address, or upload the file again",
+    )
 
 
 class Store(Protocol):
