@@ -52,9 +52,9 @@ class Encoded(NamedTuple):
     faults: list[Fault]
 
     def without(self, faults: Mapping[int, Fault]) -> Encoded:
-        """The same with more samples known to be bad, by their ids."""
-        ids = self.ids.tolist()
-        places = [place for place, sample in enumerate(ids) if sample in faults]
+        """The same with more samples known to be bad, by their ids. What is known already is told once."""
+        ids, known = self.ids.tolist(), {fault.id for fault in self.faults}
+        places = [place for place, sample in enumerate(ids) if sample in faults and sample not in known]
         regions = Regions(
             self.regions.start.copy(),
             self.regions.shape.copy(),

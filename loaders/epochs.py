@@ -126,12 +126,15 @@ class EpochLoader(Loader):
 
         substitutes = self._work.on_error == "substitute"
         ids, images, faults = made
+        if not faults and not substitutes:
+            return ids, images, ids
         good = np.isin(ids, [fault.id for fault in faults], invert=True)
         places = np.flatnonzero(good)
         if substitutes and len(places):
-            # A copy: held on to, the batch would keep its memory from being used again.
-            last = places[-1:]
-            self._stand_in = Made(ids[last], images[torch.from_numpy(last)])
+            last = int(places[-1])
+            # A copy: held on to, the batch would keep its memory from being used again. By a slice: for an
+            # index the host would wait until a GPU has made the images.
+            self._stand_in = Made(ids[last : last + 1].copy(), images[last : last + 1].clone())
         if not faults:
             return ids, images, ids
         if not substitutes:

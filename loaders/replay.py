@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from throughput.bad_samples import read_sample
 from throughput.canonical import epoch_batches, epoch_ids
 from throughput.contracts import Batch, Loader, LoaderFactory, OnError, Requirement, Work
-from throughput.errors import OptionError
+from throughput.errors import LoaderError, OptionError
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.measure.feed import Feed
 from throughput.pixels import render_sound
@@ -49,6 +49,10 @@ class _ReplayLoader(Loader):
         self.samples_per_epoch = len(epoch_ids(work, 0))
         self._batches_per_epoch = -(-self.samples_per_epoch // work.batch_size)
         self._batches = list(Feed(_FirstBatches(work, options.batches), work).epoch(0))
+        if self._batches_per_epoch and not self._batches:
+            raise LoaderError(
+                f"all images of the first {options.batches} batches are bad: `throughput check` lists them"
+            )
 
     def epoch(self, index: int) -> Iterator[Batch]:  # noqa: ARG002 - every epoch is the same
         """As many batches as an epoch has, all of them ready."""

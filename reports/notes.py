@@ -124,6 +124,7 @@ def row_facts(row: Row, results: Results) -> Iterator[str]:
         )
     if row.ledger is not None and row.ledger.epochs:
         yield _counted(row)
+    yield from _held_out(row)
     if row.cache is not None:
         yield _cached(row.cache)
     if row.remote is not None:
@@ -132,7 +133,7 @@ def row_facts(row: Row, results: Results) -> Iterator[str]:
     yield from lines(row)
     if row.accuracy is not None and row.train_images is not None and row.evaluation is None:
         yield (
-            f"top-1 of {count(results.work.get('val_images'))} held-out images "
+            f"top-1 of {count(_judged_images(row, results))} held-out images "
             f"after training on {row.train_images:,}"
         )
     if row.accuracy is None and row.evaluation is None and row.accuracy_reason is not None:
@@ -180,7 +181,7 @@ def _counted(row: Row) -> str:
     if row.ledger.mislabelled:
         return f"MISCOUNTED: {row.ledger.mislabelled:,} samples came with another label than their own"
     complete = sum(epoch.complete for epoch in row.ledger.epochs)
-    if row.ledger.exact and worst.corrupt:
+    if row.ledger.exact and worst.corrupt and row.ledger.bad_samples:
         return _bad(row.ledger, complete)
     if row.ledger.exact and complete:
         return f"every one of {worst.expected:,} images exactly once in each of {complete} epochs"
@@ -194,14 +195,33 @@ def _counted(row: Row) -> str:
 
 def _bad(ledger: LedgerCount, complete: int) -> str:
     """How many samples are bad, and the first of them by name."""
-    worst, (first, *others) = ledger.worst, ledger.bad_samples
+    worst = ledger.worst
     became = "replaced by others" if worst.padded else "left out"
-    more = f", and {len(others):,} more (--json has them all)" if others else ""
     epochs = f"in each of {complete} epochs" if complete else "in no whole epoch"
     return (
         f"of {worst.expected:,} images {worst.unique:,} exactly once {epochs}; "
-        f"{worst.corrupt:,} BAD, {became}: {first.sample}: {first.cause}{more}"
+        f"{worst.corrupt:,} BAD, {became}: {_named(ledger)}"
     )
+
+
+def _named(ledger: LedgerCount) -> str:
+    """The first bad sample, and how many others there are."""
+    first, *others = ledger.bad_samples
+    more = f", and {len(others):,} more (--json has them all)" if others else ""
+    return f"{first.sample}: {first.cause}{more}"
+
+
+def _held_out(row: Row) -> Iterator[str]:
+    """Held-out images that were not judged, because they are bad."""
+    ledger = row.held_out_ledger
+    if ledger is not None and ledger.bad_samples:
+        worst = ledger.worst
+        yield f"of {worst.expected:,} held-out images {worst.corrupt:,} BAD, left out: {_named(ledger)}"
+
+
+def _judged_images(row: Row, results: Results) -> Any:
+    """How many held-out images the accuracy is of: those that came."""
+    return results.work.get("val_images") if row.held_out_ledger is None else row.held_out_ledger.worst.unique
 
 
 def _cached(cache: CacheEvidence) -> str:

@@ -160,5 +160,8 @@ def test_an_epoch_count_is_exact_only_without_any_fault() -> None:
     }
     assert EpochCount(**clean).exact
     assert EpochCount(**{**clean, "padded": 5}).exact
-    for fault in ("missing", "duplicate", "corrupt", "unexpected"):
+    assert EpochCount(**{**clean, "expected": 2, "corrupt": 1}).exact, (
+        "a bad sample that was named is not missing"
+    )
+    for fault in ("missing", "duplicate", "unexpected"):
         assert not EpochCount(**{**clean, fault: 1}).exact

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -140,6 +141,14 @@ class BadSample:
     sample: str
     cause: str
     times: int
+
+
+def each_once(bad_samples: Iterable[BadSample]) -> tuple[BadSample, ...]:
+    """Those of several ledgers, each with all its times."""
+    times: Counter[tuple[str, str]] = Counter()
+    for one in bad_samples:
+        times[one.sample, one.cause] += one.times
+    return tuple(BadSample(*said, count) for said, count in times.items())
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,8 @@ from throughput.bad_samples import BadSamples, given
 from throughput.canonical import Boxes, centre_crop, draw_boxes
 from throughput.contracts import Fault, Work
 from throughput.errors import SampleError
+from throughput.sources.names import IMAGE_FORMATS
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
-"""What is looked for in an image, whatever its name says. Pillow knows many more, and would hand PostScript,
-which is a program, to Ghostscript to be run."""
 _MOST_RESIZED_PIXELS = 64_000_000
 """Of a val image as a whole. One a thousand times as wide as high has more: only its centre is made then,
 which differs from that of the whole by rounding."""
@@ -81,7 +79,7 @@ def open_image(work: Work, sample_id: int, data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data), formats=_FORMATS)
+            return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
     except UnidentifiedImageError:
         raise SampleError(work.source.describe(sample_id), "not an image of a known type") from None
     except Exception as error:

@@ -100,6 +100,13 @@ def test_what_is_no_image_is_told_apart(data, fault, said):
     assert said in wrong.cause
 
 
+@pytest.mark.parametrize("kind", ["TGA", "PCX", "ICO", "JPEG2000", "EPS"])
+def test_what_loaders_do_not_open_is_bad(encode, kind):
+    """Pillow opens all of these, and would have PostScript run."""
+    wrong, _ = look_at(encode(kind=kind), "a.jpg")
+    assert wrong == ("garbage", "not an image of a known type")
+
+
 def test_peculiarities_are_remarks(encode, picture):
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -30,7 +30,7 @@ import glob
 import os
 import signal
 import time
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 class Deadly(ImageFile.ImageFile):
     format = "DEADLY"
@@ -58,7 +58,8 @@ class Deadly(ImageFile.ImageFile):
     def load(self):
         return None
 
-Image.register_open("DEADLY", Deadly, lambda start: start.startswith(b"deadly: "))
+# In place of one that is looked for; its own has been registered by now.
+Image.register_open("TIFF", Deadly, lambda start: start.startswith(b"deadly: "))
 '''
 
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from throughput.canonical import centre_crop, draw_boxes, epoch_batches
-from throughput.contracts import Source, Work
+from throughput.contracts import Fault, Source, Work
 from throughput.errors import SampleError
-from throughput.loaders.ahead import Ahead, Encoded, encoded_batch, sized
+from throughput.loaders.ahead import BLACK, Ahead, Encoded, encoded_batch, sized
 from throughput.sources import FolderSource, open_source
 from throughput.testing import write_contract_images
 
@@ -116,6 +116,16 @@ def test_bytes_behind_the_end_of_a_jpeg_do_no_harm(work: Work) -> None:
     data = next(data for data in map(work.source.read, range(20)) if data[:2] == b"\xff\xd8")
     with Image.open(io.BytesIO(data)) as image:
         assert sized(work, 0, data + b"\x00\x00")[1:] == (image.height, image.width)
+
+
+def test_a_bad_sample_that_is_met_again_is_told_once(work: Work) -> None:
+    (batch,) = read(work, 0, 1)
+    first, second = (Fault(sample, "somewhere", "cut") for sample in batch.ids[:2].tolist())
+    once = batch.without({first.id: first})
+    again = once.without({first.id: first, second.id: second})
+    assert once.faults == [first]
+    assert again.faults == [first, second]
+    assert [again.data[place].tobytes() == BLACK for place in range(3)] == [True, True, False]
 
 
 def test_an_error_is_handed_over_once_and_ends_the_batches(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from throughput.canonical import epoch_batches
 from throughput.contracts import Source, Work
+from throughput.errors import LoaderError
 from throughput.loaders.replay import ReplayLoaderFactory, ReplayOptions
 from throughput.measure.feed import Feed
 from throughput.pixels import render_batch
@@ -56,6 +59,18 @@ def test_more_batches_than_an_epoch_has_are_the_whole_epoch(work: Work) -> None:
     with ReplayLoaderFactory().open(work, ReplayOptions(batches=1000)) as loader:
         ids = sorted(int(sample) for batch in loader.epoch(0) for sample in batch.ids)
     assert ids == work.source.ids("train").tolist()
+
+
+def test_batches_without_a_good_image_are_an_error(tmp_path: Path) -> None:
+    folder = write_contract_images(tmp_path / "images")
+    for path in folder.rglob("*.*"):
+        path.write_bytes(b"")
+    work = Work(open_source(folder), image_size=32, batch_size=4, on_error="skip")
+    with (
+        pytest.raises(LoaderError, match="all images of the first 2 batches are bad"),
+        ReplayLoaderFactory().open(work, ReplayOptions()),
+    ):
+        pass
 
 
 def test_it_says_that_it_is_a_ceiling() -> None:

@@ -12,7 +12,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import rotate as torchvision_rotate
 
 from throughput.canonical import draw_angles
-from throughput.contracts import UNKNOWN_ID, Augmentation, Batch, Loader, Work
+from throughput.contracts import FILLER_ID, UNKNOWN_ID, Augmentation, Batch, Loader, Work
 from throughput.loaders.replay import ReplayLoaderFactory, ReplayOptions
 from throughput.measure.augment import rotate
 from throughput.measure.feed import Feed
@@ -136,6 +136,15 @@ def test_samples_without_ids_do_not_share_an_angle(work: Work) -> None:
     first, second = (batch.images.clone() for batch in Feed(Given(unknown, unknown), turning).epoch(0))
     every = torch.cat([first, second]).flatten(1)
     assert len(torch.unique(every, dim=0)) == 8
+
+
+def test_a_batch_with_filler_is_the_same_in_an_epoch_that_was_gone_on_with(work: Work) -> None:
+    augmented = asked(work, rotation_degrees=90, noise=0.1)
+    before, batch = batch_of(pixels(4)), batch_of(pixels(4), first=4)
+    batch.ids[1] = FILLER_ID
+    *_, whole = (one.images.clone() for one in Feed(Given(before, batch), augmented).epoch(0))
+    (rest,) = (one.images for one in Feed(Given(batch), augmented).epoch(0))
+    assert torch.equal(whole, rest)
 
 
 def test_the_replayed_ceiling_pays_for_nothing_again(work: Work) -> None:

@@ -227,6 +227,26 @@ def test_one_copy_in_the_cache_serves_every_split(photos, stopped):
     assert [copy.seconds for copy in copies[1:]] == [0, 0]
 
 
+def test_a_copy_with_gaps_is_made_once_and_anew_when_they_can_be_filled(photos):
+    gone, also_gone = (Path(photos.path(sample)) for sample in (3, 5))
+    for path in (gone, also_gone):
+        path.rename(path.with_suffix(".away"))
+    with pytest.raises(SampleError, match="cannot be read"):
+        packed_copy(photos)
+    first = packed_copy(photos, on_error="skip")
+    assert np.flatnonzero(first.source.sizes == 0).tolist() == [3, 5]
+    told: list[str] = []
+    again = packed_copy(photos, lambda text, *_: told.append(text), on_error="skip")
+    assert (again.folder, again.seconds) == (first.folder, 0)
+    assert not [text for text in told if text.startswith("packing")]
+    gone.with_suffix(".away").rename(gone)
+    fuller = packed_copy(photos, on_error="skip")
+    assert np.flatnonzero(fuller.source.sizes == 0).tolist() == [5]
+    assert fuller.source.read(3) == photos.read(3)
+    also_gone.with_suffix(".away").rename(also_gone)
+    assert_same_samples(packed_copy(photos, on_error="skip").source, photos)
+
+
 def test_a_folder_inside_the_images(tmp_path, photos):
     with pytest.raises(SourceError, match=r"lies inside the images' own folder"):
         pack(photos, tmp_path / "photos" / "packed")

@@ -6,19 +6,24 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.nn import Module
 
-from throughput.contracts import Augmentation, Work
-from throughput.errors import OptionError
+from throughput.contracts import Augmentation, Batch, Loader, Work
+from throughput.errors import LoaderError, OptionError
+from throughput.loaders.imagefolder import TorchvisionLoaderFactory
+from throughput.loaders.workers import WorkerOptions
 from throughput.resuming import packed, unpacked
 from throughput.training import keeping
 from throughput.training.checkpoint import Checkpoint, Subject, read, save
@@ -187,6 +192,58 @@ def test_what_was_gathered_and_not_used_is_kept_at_the_epochs_end(often: MakeTra
         disturbed(chosen, BATCHES - 1, ask_to_end)
     assert stopped.value.batches == BATCHES
     require_same(train(replace(chosen, resume=True)), straight)
+
+
+class EndedFactory(TorchvisionLoaderFactory):
+    """Its loader is ended together with the run, by whoever asks both to end, before a train batch comes."""
+
+    ended = False
+
+    @contextmanager
+    def open(self, work: Work, options: WorkerOptions) -> Iterator[Loader]:
+        with super().open(work, options) as loader:
+            whole = loader.epoch
+
+            def epoch(index: int) -> Iterator[Batch]:
+                if self.ended and work.split == "train":
+                    ask_to_end()
+                    raise LoaderError("its workers ended")
+                return whole(index)
+
+            loader.epoch = epoch  # type: ignore[method-assign] # for this one loader
+            yield loader
+
+
+def test_a_run_that_is_ended_again_before_its_first_batch_goes_on_all_the_same(
+    often: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = often(1, loader=f"{__name__}:EndedFactory")
+    assert chosen.checkpoint is not None
+    with pytest.raises(KeyboardInterrupt):
+        disturbed(chosen, 2)
+    straight = train(replace(chosen, checkpoint=None))
+    before = read(chosen.checkpoint).run["part"]
+    torch.rand(7)
+    monkeypatch.setattr(EndedFactory, "ended", True)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(chosen, resume=True))
+    after = read(chosen.checkpoint).run["part"]
+    assert after["batches"] == before["batches"]
+    assert torch.equal(after["random"]["host"], before["random"]["host"])
+    monkeypatch.setattr(EndedFactory, "ended", False)
+    require_same(train(replace(chosen, resume=True)), straight)
+
+
+def test_a_worker_that_dies_during_a_step_is_told_in_words(training: MakeTraining) -> None:
+    before = set(psutil.Process().children())
+
+    def kill_a_worker() -> None:
+        (worker,) = set(psutil.Process().children()) - before
+        worker.kill()
+        threading.Event().wait(30)  # torch raises from its handler of SIGCHLD
+
+    with pytest.raises(LoaderError, match=r"a worker process died: .* Killed.* fewer --workers"):
+        disturbed(training(1), 2, kill_a_worker)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from throughput.contracts import Augmentation
+from throughput.sources.names import IMAGE_FORMATS
 
 Pixels = NDArray[np.uint8]
 
@@ -19,7 +20,7 @@ def decode(encoded: bytes, channels: int, *, turned: bool = False) -> Image.Imag
     """An image as RGB or grey; 16-bit grey keeps its upper bits. ``turned``: its EXIF orientation applied."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image: Image.Image = Image.open(io.BytesIO(encoded))
+        image: Image.Image = Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS)
         if turned:
             image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):

@@ -15,7 +15,7 @@ from throughput.checking.findings import Tally
 from throughput.checking.pieces import Listing
 from throughput.errors import RoomError
 
-_VERSION = 1
+_VERSION = 2
 """Raise it when a sample is looked at otherwise."""
 SAVE_SECONDS = 3.0
 _MOST_SHARE = 0.05

@@ -23,7 +23,7 @@ from throughput.checking.ends import (
     webp_ending,
 )
 from throughput.errors import first_line
-from throughput.sources.names import extension, image_extension
+from throughput.sources.names import IMAGE_FORMATS, extension, image_extension
 
 EMPTY, GARBAGE, BOMB, MEMORY = "empty", "garbage", "bomb", "memory"
 
@@ -33,7 +33,6 @@ _EXTENSIONS = {
     "PNG": {"png"},
     "WEBP": {"webp"},
     "BMP": {"bmp"},
-    "DIB": {"bmp"},
     "PPM": {"ppm", "pgm"},
 }
 """Pillow's format -> what a file of it may be called, in lower case."""
@@ -61,7 +60,7 @@ def look_at(data: bytes, name: str) -> Look:
         # Of odd EXIF data, of palettes, and of images of more than half the limit on pixels.
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
         except UnidentifiedImageError:
             return Look(Wrong(GARBAGE, f"not an image of a known type{_what_else(data)}"))
         except Exception as error:  # noqa: BLE001 - decoders raise what they like; all of it is a finding

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from throughput.contracts import Batch, Fault, Loader, Resumable, Work
+from throughput.contracts import FILLER_ID, Batch, Fault, Loader, Resumable, Work
 from throughput.errors import LoaderError
 from throughput.measure.augment import augment, is_augmented
 from throughput.memory import ReusedMemory
@@ -98,9 +98,14 @@ class _Augmenting:
 
 
 def _known_ids(batch: Batch, came: int) -> NDArray[np.int64]:
-    """The ids, (N,); where none is told, the place in the epoch stands for it."""
+    """The ids, (N,); filler goes by the largest of its batch. Where none is told, by the place in the epoch.
+
+    In an epoch that was stopped and gone on with, that place is another one.
+    """
     ids = batch.ids.numpy()
-    return np.where(ids < 0, np.arange(came, came + len(ids)), ids)
+    largest = int(ids.max(initial=FILLER_ID))
+    first = came if largest < 0 else largest + 1
+    return np.where(ids < 0, np.arange(first, first + len(ids)), ids)
 
 
 def require_shape(batch: Batch, work: Work) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from throughput.measure.disturbance import unsteady
+from throughput.measured import each_once
 from throughput.ranks.merging import merge_remote, merge_shares
-from throughput.results import BadSample, CacheEvidence, LedgerCount, Phase, Row, Timeline
+from throughput.results import CacheEvidence, LedgerCount, Phase, Row, Timeline
 
 SUSPECT_EXCESS = 0.05
 """Training may come out above the model's own rate by noise; by more than this is remarked on."""
@@ -84,15 +84,8 @@ def _ledger(blocks: Sequence[Row]) -> LedgerCount | None:
     if not epochs:
         return None
     mislabelled = sum(ledger.mislabelled for ledger in ledgers)
-    return LedgerCount(epochs, mislabelled, bad_samples(ledgers))
-
-
-def bad_samples(ledgers: Iterable[LedgerCount]) -> tuple[BadSample, ...]:
-    """Those of all, each once."""
-    times: Counter[tuple[str, str]] = Counter()
-    for one in (one for ledger in ledgers for one in ledger.bad_samples):
-        times[one.sample, one.cause] += one.times
-    return tuple(BadSample(*said, count) for said, count in times.items())
+    bad = each_once(one for ledger in ledgers for one in ledger.bad_samples)
+    return LedgerCount(epochs, mislabelled, bad)
 
 
 def _timeline(blocks: Sequence[Row]) -> Timeline | None:

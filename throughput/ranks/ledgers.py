@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from throughput.measure.ledger import Ledger, Seen
-from throughput.measure.merge import bad_samples
+from throughput.measured import each_once
 from throughput.ranks.company import Company
 from throughput.results import EpochCount, LedgerCount
 
@@ -42,7 +42,8 @@ class LedgerOfAll:
         told = self._company.everyone((own, now))
         self._epochs = (*self._epochs, *_merged([epochs for epochs, _ in told]))
         counts = [count for _, count in told]
-        return LedgerCount(self._epochs, sum(count.mislabelled for count in counts), bad_samples(counts))
+        bad = each_once(one for count in counts for one in count.bad_samples)
+        return LedgerCount(self._epochs, sum(count.mislabelled for count in counts), bad)
 
 
 def _merged(told: Sequence[Told]) -> tuple[EpochCount, ...]:

@@ -49,12 +49,25 @@ def packed_copy(
     and SampleError.
     """
     name = source.fingerprint if growth is None else f"{source.fingerprint}-{growth:g}"
+    with_gaps = cache_folder("packed") / f"{name}-bad"
+    if on_error != "raise" and (with_gaps / MANIFEST).is_file():
+        # Else all images before the first bad one would be packed again, at every preparation.
+        copy = _copy(_Readable(source), with_gaps.name, growth, progress)
+        if not _is_out_of_date(copy.source, source):
+            return copy
+        shutil.rmtree(with_gaps)
     try:
         return _copy(source, name, growth, progress)
     except SampleError:
         if on_error == "raise":
             raise
-    return _copy(_Readable(source), f"{name}-bad", growth, progress)
+    return _copy(_Readable(source), with_gaps.name, growth, progress)
+
+
+def _is_out_of_date(copy: ShardSource, source: Source) -> bool:
+    """Whether a sample that is empty in the copy can be read by now: files are repaired without a trace."""
+    readable = _Readable(source)
+    return any(readable.read(sample) for sample in np.flatnonzero(copy.sizes == 0).tolist())
 
 
 def _copy(source: Source, name: str, growth: float | None, progress: Progress) -> PackedCopy:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "ppm", "pgm")
 """Without the dot, in order of preference where a sample has several."""
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
+"""What is looked for in an image, in Pillow's words, whatever its name says. Pillow knows many more, and
+would hand PostScript, which is a program, to Ghostscript to be run."""
 
 
 @dataclass(frozen=True, eq=False)

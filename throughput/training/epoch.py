@@ -208,6 +208,10 @@ def train_epoch(
         wish = Wish() if keeping is None else keeping.wish(clock())
         turn = company.turn(0 if batch is None else len(batch.labels), wish)
         ledger.add_faults(feed.take_faults())
+        if is_first:
+            # Loaders that start processes draw from torch's generator when their first batch is asked for.
+            # Where none comes, what is kept must still be what was kept before.
+            begin_drawing(seed, epoch, company.rank, part, step.device)
         if turn.all == 0:
             break
         if batch is None:
@@ -216,8 +220,6 @@ def train_epoch(
             filler = filler or filler_like(batch)
         if is_first:
             is_first = False
-            # Loaders that start processes draw from torch's generator when their first batch is asked for.
-            begin_drawing(seed, epoch, company.rank, part, step.device)
             begun()
         so_far.pulled(batch, waited_seconds)
         so_far.stepped(step(batch, turn), turn.own)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from throughput.measured import each_once
 from throughput.results import BadSample, EpochCount, LedgerCount, Pass
 from throughput.trained import EpochRecord
 from throughput.training.errors import CheckpointError
@@ -30,13 +30,10 @@ class Past:
 
     def with_these(self, now: LedgerCount) -> LedgerCount:
         """What came in these epochs and in those of now."""
-        bad: Counter[tuple[str, str]] = Counter()
-        for one in (*self.bad_samples, *now.bad_samples):
-            bad[one.sample, one.cause] += one.times
         return LedgerCount(
             (*self.counts, *now.epochs),
             self.mislabelled + now.mislabelled,
-            tuple(BadSample(sample, cause, times) for (sample, cause), times in bad.items()),
+            each_once((*self.bad_samples, *now.bad_samples)),
         )
 
     def to_plain(self) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-from throughput.errors import OptionError
+from throughput.dead_workers import is_a_death, why_died
+from throughput.errors import LoaderError, OptionError
 from throughput.measure.environment import usable_cores
 from throughput.training.course import Training
 
@@ -36,11 +37,16 @@ def torch_settings(training: Training) -> Iterator[None]:
 
 @contextmanager
 def torch_errors_in_words(training: Training) -> Iterator[None]:
-    """Raise OptionError where memory runs out, or where an algorithm does not repeat itself to the bit."""
+    """Raise OptionError where memory runs out, or where an algorithm does not repeat itself to the bit.
+
+    LoaderError where torch says, at whatever place, that a worker has died.
+    """
     try:
         yield
     except RuntimeError as error:
         text = str(error)
+        if is_a_death(error):
+            raise LoaderError(f"a worker process died: {why_died(text)}") from error
         if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _NO_MEMORY):
             work = training.work
             raise OptionError(

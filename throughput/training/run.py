@@ -93,6 +93,7 @@ def row(training: Training, trained: Trained, used: Summary) -> Row:
         gpu_memory_bytes=used.gpu_memory_bytes,
         energy_joules=used.energy_joules,
         ledger=trained.ledger,
+        held_out_ledger=trained.held_out_ledger,
         training=trained.run,
         ranks=trained.ranks,
         warnings=stragglers(trained.ranks),

@@ -37,6 +37,7 @@ from throughput.training.checkpoint import (
     save,
     untrained,
 )
+from throughput.training.counting import predict_counted
 from throughput.training.course import Training, course_of
 from throughput.training.early_stopping import Watch, with_watched
 from throughput.training.epoch import train_epoch
@@ -59,9 +60,9 @@ from throughput.training.step import Horizon, StepSettings, TrainingStep
 class Trained:
     """What came of it. phase: a pass for each epoch, those before a resumption included.
 
-    steps, images: how much was trained in all. model: as it is judged, in evaluation mode. predictions: of
-    the held-out images, None where there are none. prepared: what the loader wrote before. ranks: what each
-    of several did in this run.
+    steps, images: how much was trained in all. model: as it is judged, in evaluation mode.
+    predictions, held_out_ledger: of the held-out images; None where there are none. prepared: what the loader
+    wrote before. ranks: what each of several did in this run.
     """
 
     run: TrainingRun
@@ -71,6 +72,7 @@ class Trained:
     images: int
     model: Module
     predictions: Predictions | None
+    held_out_ledger: LedgerCount | None
     prepared: Prepared
     ranks: tuple[RankShare, ...] = ()
 
@@ -244,13 +246,10 @@ class _Course:
 
     def _predicted(self, split: _Judged) -> Predictions:
         self._step.eval()
-        found = self._predicted_by(self._step.predict, split)
+        feed, ids = split
+        found = predict_together(self._step.predict, feed.epoch(0), ids, feed.take_faults, self._company)
         self._step.train()
         return found
-
-    def _predicted_by(self, answer: Callable[[Tensor], Tensor], split: _Judged) -> Predictions:
-        feed, ids = split
-        return predict_together(answer, feed.epoch(0), ids, feed.take_faults, self._company)
 
     def _keep(self, epoch: int, state: dict[str, Any]) -> None:
         """Remember the weights that are judged, and write the checkpoint."""
@@ -335,10 +334,11 @@ class _Course:
         training = self._training
         model = self._make()
         model.load_state_dict(self._weights)
-        predictions = None
+        predictions = held_out_ledger = None
         if self._held_out is not None:
             answer = answering(model, self._device, training.work.compute_dtype)
-            predictions = self._predicted_by(answer, self._held_out)
+            source = self._prepared.work.source
+            predictions, held_out_ledger = predict_counted(answer, self._held_out.feed, source, self._company)
         seconds_to_target = target_seconds(self._records, training.target_accuracy)
         run = TrainingRun(
             model=training.model,
@@ -364,6 +364,7 @@ class _Course:
             images=self._step.images,
             model=model,
             predictions=predictions,
+            held_out_ledger=held_out_ledger,
             prepared=self._prepared,
             ranks=self._ranks(),
         )
