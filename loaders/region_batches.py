@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import count, islice
 from operator import itemgetter
@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from throughput.canonical import epoch_batches
 from throughput.contracts import Fault, Work
-from throughput.errors import OptionError, ThroughputError
+from throughput.errors import OptionError, SampleError, ThroughputError
 from throughput.loaders.beginning import Beginning
 from throughput.loaders.epochs import EpochLoader, Made
 from throughput.loaders.order import advised_batches, streamed_batches
@@ -46,7 +46,8 @@ def open_loader(work: Work, options: RoiOptions, processes: int) -> ThreadLoader
             f"throughput pack --restart {work.source.location} OUT and give OUT as --data, or leave it out"
         )
     compile_kernels()
-    work.source.kept_of(work.source.ids(work.split)[:1])  # read here once, for all threads and forks
+    with suppress(SampleError):  # told in its place, as bad samples are
+        work.source.kept_of(work.source.ids(work.split)[:1])  # read here once, for all threads and forks
     return ThreadLoader(work, options) if processes == 1 else ProcessLoader(work, options, processes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from throughput.bad_samples import BadSamples
 from throughput.contracts import Work
+from throughput.errors import SampleError
 from throughput.jpeg.header import read_frame
 from throughput.jpeg.splice import FOUND
 from throughput.pixels import open_image, require_pixels
@@ -44,10 +46,13 @@ class Reader:
 
         Those whose size no index has are read for it.
         """
-        kept = self._work.source.kept_of(ids)
+        kept: list[SampleRecord | None] | None = None
+        with suppress(SampleError):  # told of the samples that it concerns, below
+            kept = self._work.source.kept_of(ids)
         found = {}
-        for place, (sample_id, one) in enumerate(zip(ids.tolist(), kept, strict=True)):
+        for place, sample_id in enumerate(ids.tolist()):
             with bad.noted(sample_id):
+                one = self._work.source.kept(sample_id) if kept is None else kept[place]
                 found[place] = self._find(sample_id, one)
         return found
 

@@ -278,3 +278,15 @@ def test_a_bad_sample_of_what_was_delivered_does_not_come_again(
         bad += [fault.id for fault in loader.take_faults()]
     assert sorted(bad) == sorted(folders.bad["train"])
     assert sorted(sample for sample in ids if sample >= 0) == sorted({*source.ids("train").tolist()} - {*bad})
+
+
+def test_a_damaged_index_concerns_the_samples_of_its_shard(
+    factory: LoaderFactory, packed: ShardSource
+) -> None:
+    Path(packed.shards[0]).with_suffix(".samples.npy").write_bytes(b"damaged")
+    of_shard = set(packed.shard_ids(0).tolist()) & set(packed.ids("train").tolist())
+    with pytest.raises(SampleError, match="pack the images again"):
+        run(factory, packed)
+    came = run(factory, packed, "skip")
+    assert {fault.id for fault in came.faults} == of_shard
+    assert set(came.images) == set(packed.ids("train").tolist()) - of_shard
