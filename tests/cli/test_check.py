@@ -99,7 +99,7 @@ def test_wrong_input_exits_with_2(here, folder, arguments, said):
 DECODER = '''
 """A decoder that asks the command to end, once, and then waits to be ended with it."""
 import os, signal, sys, time
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 class Waiting(ImageFile.ImageFile):
     format = "WAITING"
@@ -118,7 +118,8 @@ class Waiting(ImageFile.ImageFile):
     def load(self):
         return None
 
-Image.register_open("WAITING", Waiting, lambda start: start.startswith(b"waiting: "))
+# In place of one that is looked for; its own has been registered by now.
+Image.register_open("TIFF", Waiting, lambda start: start.startswith(b"waiting: "))
 '''
 
 
