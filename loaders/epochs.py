@@ -90,7 +90,7 @@ class EpochLoader(Loader):
                 raise LoaderError(f"epoch {index} ended after {came} of {due} batches: its workers ended")
             bad += len(made.faults)
             self._faults += made.faults
-            self._require_few(bad, index)
+            self._require_few(bad)
             # Bad ones as well: those, too, are done with.
             self._handed_over.by_rank[made.ids] = True
             ids, images, shown = self._sound(made)
@@ -148,12 +148,12 @@ class EpochLoader(Loader):
         shown, image = self._stand_in.ids.repeat(count), self._stand_in.images
         return np.full(count, -1), image.repeat(count, 1, 1, 1), shown
 
-    def _require_few(self, bad: int, epoch: int) -> None:
+    def _require_few(self, bad: int) -> None:
         most = self._work.max_errors
         if bad > most:
             _, sample, cause = self._faults[-1]
             raise TooManyErrorsError(
-                f"more than {most} samples of epoch {epoch} are bad (--max-errors), the last of them "
+                f"more than {most} samples of an epoch are bad (--max-errors), the last of them "
                 f"{sample}: {cause}; `throughput check` lists all of them"
             )
 

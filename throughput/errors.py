@@ -18,6 +18,10 @@ class SourceError(ThroughputError):
     """The images cannot be found or read."""
 
 
+WAYS_ON = "--on-error skip goes on without such samples, and `throughput check` lists all of them"
+"""What a command adds to a SampleError."""
+
+
 class SampleError(SourceError):
     """One sample cannot be read or decoded; ``sample`` names its file, or its shard and offset."""
 

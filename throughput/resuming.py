@@ -69,7 +69,10 @@ def state_of(work: Work, delivered: Delivered) -> dict[str, Any]:
 
 def delivered_in(work: Work, state: Mapping[str, Any]) -> Delivered:
     """What a state tells, for a loader of this work. Raises StateError where it does not fit, in words."""
-    for name, value in _identity(work).items():
+    identity = _identity(work)
+    if not identity.keys() <= state.keys():
+        raise StateError(f"this is no state of a loader, which tells {', '.join(identity)} and more")
+    for name, value in identity.items():
         if state.get(name) != value:
             raise StateError(
                 f"this state was taken with {_FITTING[name]} than {work.source.location}, {work.split}, "

@@ -152,7 +152,7 @@ def test_every_epoch_tells_them_again(factory: LoaderFactory, folders: Damaged) 
 
 @pytest.mark.parametrize("on_error", ["skip", "substitute"])
 def test_too_many_of_them_end_the_epoch(factory: LoaderFactory, on_error: OnError, folders: Damaged) -> None:
-    with pytest.raises(TooManyErrorsError, match=r"more than 2 samples of epoch 0 are bad \(--max-errors\)"):
+    with pytest.raises(TooManyErrorsError, match=r"more than 2 samples of an epoch are bad \(--max-errors\)"):
         run(factory, open_source(folders.damaged), on_error, max_errors=2)
 
 

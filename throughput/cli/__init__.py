@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from throughput import __version__
-from throughput.errors import OptionError, ThroughputError
+from throughput.errors import WAYS_ON, OptionError, SampleError, ThroughputError
 from throughput.ranks.place import place, speaker
 from throughput.registry import extra_commands
 
@@ -120,7 +120,8 @@ def _exit_code() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ThroughputError as error:
-        click.echo(f"{speaker()}: {' '.join(str(error).split())}", err=True)
+        ways_on = f"; {WAYS_ON}" if isinstance(error, SampleError) else ""
+        click.echo(f"{speaker()}: {' '.join(str(error).split())}{ways_on}", err=True)
         return error.exit_code
     except (BrokenPipeError, SystemExit):
         # The reader of our output went away, as `head` does; click and rich then raise SystemExit.

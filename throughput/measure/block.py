@@ -12,7 +12,14 @@ import torch
 
 from throughput.contracts import Batch, LoaderFactory, Work
 from throughput.dead_workers import is_a_death, why_died
-from throughput.errors import LoaderError, SourceError, ThroughputError, UnknownNameError
+from throughput.errors import (
+    WAYS_ON,
+    LoaderError,
+    SampleError,
+    SourceError,
+    ThroughputError,
+    UnknownNameError,
+)
 from throughput.measure.budget import Budget
 from throughput.measure.consumer import Consuming
 from throughput.measure.environment import usable_cores
@@ -58,7 +65,8 @@ def measure_block(block: Block, tell: Tell) -> None:
             tell(Finished(_Measurement(block, factory, tell, company).row()))
     except ThroughputError as error:
         bad_input = not isinstance(error, LoaderError)
-        tell(Finished(Row(str(plan.loader), "failed", str(error), bad_input)))
+        reason = f"{error}; {WAYS_ON}" if isinstance(error, SampleError) else str(error)
+        tell(Finished(Row(str(plan.loader), "failed", reason, bad_input)))
     except Exception as error:  # noqa: BLE001 - a backend may fail in any way, and its row must say so
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         if is_a_death(error):

@@ -68,8 +68,13 @@ def part_of(path: Path, run: Mapping[str, Any], epoch: int, rank: int = 0) -> Pa
     return part
 
 
-def load_part(path: Path, part: Part, loader: Resumable | None, ledger: Ledger) -> None:
-    """Let the loader bring the rest. ledger: one to try the part's on. Raises CheckpointError."""
+def load_part(
+    path: Path, part: Part, loader: Resumable | None, ledger: Ledger, note: Callable[[str], None]
+) -> None:
+    """Let the loader bring the rest, and tell where it goes on. ledger: one to try the part's on.
+
+    Raises CheckpointError.
+    """
     if loader is None or part.loader is None:
         raise CheckpointError(
             f"{path} was kept in the middle of an epoch, and its loader cannot go on there any more: start "
@@ -80,6 +85,7 @@ def load_part(path: Path, part: Part, loader: Resumable | None, ledger: Ledger) 
         ledger.begin(part.epoch, part.ledger)
     except (StateError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be gone on from: {error}") from error
+    note(f"training goes on behind batch {part.batches:,} of epoch {part.epoch + 1}")
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
@@ -121,6 +127,6 @@ def checkpoint_to_go_on_from(
     if workers != course["workers"]:
         note(
             f"{path} was trained with {workers} workers, and goes on with {course['workers']}: each image "
-            "still comes once, by a loader that streams in another order"
+            "still comes once, though a loader that streams shards may bring them in another order"
         )
     return found

@@ -307,7 +307,7 @@ class _Course:
         self._weights = found.weights
         self._part = part_of(self._path, found.run, len(self._records), self._company.rank)
         if self._part is not None:
-            load_part(self._path, self._part, self._feed.resumable, self._new_ledger())
+            load_part(self._path, self._part, self._feed.resumable, self._new_ledger(), self._listener.note)
         if self._watch is not None and self._records:
             best_loss, best_epoch = self._past.best_loss, self._past.best_epoch
             if best_loss is None or best_epoch is None:
