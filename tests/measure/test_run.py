@@ -148,8 +148,8 @@ def test_repeated_samples_are_duplicates_and_do_not_count(source: Source) -> Non
         ("def open(self, work, options): raise ValueError('two\\nlines')", "ValueError: two lines", False),
         (
             "def open(self, work, options): raise SampleError('a.jpg', 'is damaged')",
-            "a.jpg: is damaged; --on-error skip goes on without such samples, and `throughput check` lists all "
-            "of them",
+            "a.jpg: is damaged; --on-error skip goes on without such samples, and `throughput check` lists "
+            "all of them",
             True,
         ),
         ("def open(self, work, options): raise LoaderError('it broke')", "it broke", False),
