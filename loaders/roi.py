@@ -105,7 +105,7 @@ class RoiLoaderFactory(LoaderFactory):
         """Pack a source without restart intervals into the cache folder, where it has room for it.
 
         Warns where it has none, and of shards that have lost their index. Raises RoomError where nothing else
-        will do.
+        will do, and CacheError for a cache folder that is not one's own.
         """
         source = work.source
         must_pack = options.order == "stream" and not isinstance(source, ShardSource)

@@ -22,6 +22,19 @@ WAYS_ON = "--on-error skip goes on without such samples, and `throughput check` 
 """What a command adds to a SampleError."""
 
 
+class ManifestError(SourceError):
+    """The manifest of packed shards is damaged; ``path`` names it."""
+
+    def __init__(self, path: str, cause: str) -> None:
+        super().__init__(f"{path} is damaged: {cause}; pack the images again, into an empty folder")
+        self.path = path
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type[ManifestError], tuple[str, str]]:
+        """Let a worker process hand the error to its parent whole."""
+        return (ManifestError, (self.path, self.cause))
+
+
 class SampleError(SourceError):
     """One sample cannot be read or decoded; ``sample`` names its file, or its shard and offset."""
 
@@ -51,7 +64,7 @@ class RoomError(ThroughputError):
     """A disk or a limit has no room for what would be written."""
 
 
-class CacheError(RoomError):
+class CacheError(ThroughputError):
     """The cache folder, or what lies in it, is another user's, or others may write to it."""
 
 

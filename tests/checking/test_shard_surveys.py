@@ -188,6 +188,17 @@ def test_a_shard_beside_the_manifest_is_a_fault_and_is_looked_at(packed, samples
     assert [fault.fault for fault in state.faults] == ["unlisted"]
 
 
+@pytest.mark.parametrize("change", [lambda text: text[:1], lambda text: text.replace('"splits"', '"odd"')])
+def test_a_damaged_manifest_is_a_fault_and_the_shards_are_looked_at(packed, checked, change):
+    manifest = packed / "manifest.json"
+    manifest.write_text(change(manifest.read_text()))
+    found = checked(packed)
+    assert [(fault.place.path, fault.fault) for fault in found.faults] == [(str(manifest), "manifest")]
+    assert found.samples == 12
+    one = next(iter(sorted(packed.rglob("*.tar"))))
+    assert [fault.fault for fault in list_pieces(one).faults] == ["manifest"]
+
+
 def test_an_index_of_another_shard_is_a_fault(packed):
     shard = sorted(packed.rglob("*.tar"))[0]
     shard.with_suffix(".samples.npy").write_bytes(b"no array")

@@ -61,10 +61,70 @@ def test_damaged_shards_are_listed_beside_bad_samples(here, folder, tmp_path):
     assert said.returncode == 1
     assert "2 samples, " in said.stdout
     assert "2 shards, 2 bad" in said.stdout
-    assert "2 of the 6 samples that were packed can be reached" in said.stdout
+    assert "2 of 6 packed samples can be reached" in said.stdout
     lines = (tmp_path / "bad.txt").read_text().splitlines()
     assert f"{first}\t\t0" in lines
+    assert str(first) not in lines, "the byte of its damage tells the shard already"
     assert str(second) in lines
+    assert "1 with samples missing" in said.stdout
+
+
+def test_one_of_anything_is_told_in_the_singular(here, tmp_path):
+    path = tmp_path / "one" / "cat" / "1.jpg"
+    path.parent.mkdir(parents=True)
+    Image.effect_noise((64, 48), 40).convert("RGB").save(path)
+    pack(open_source(tmp_path / "one"), tmp_path / "packed")
+    said = here("check", tmp_path / "packed", "--workers=1")
+    assert said.returncode == 0, said.stdout
+    assert "1 sample, " in said.stdout
+    assert "1 shard, 0 bad\n1 of 1 packed sample can be reached" in said.stdout
+
+
+def test_what_no_class_has_and_classes_without_images_are_faults(here, folder, tmp_path):
+    cut = folder / "class0" / "2.jpg"
+    for number in range(3):
+        (folder / f"loose{number}.jpg").write_bytes(cut.read_bytes())
+    cut.write_bytes(cut.read_bytes()[:-40])
+    (folder / "empty").mkdir()
+    (folder / "README.txt").write_text("no image")
+    said = here(
+        "check", folder, "--workers=1", "--list", tmp_path / "bad.txt", "--json", tmp_path / "found.json"
+    )
+    assert said.returncode == 1, said.stderr
+    assert "3 images lie in no class folder" in " ".join(said.stdout.split())
+    assert "2 faults beside them (1 in no class folder, 1 without images)" in said.stdout
+    assert "6 samples, " in said.stdout
+    assert (tmp_path / "bad.txt").read_text().splitlines() == [str(folder), str(folder / "empty"), str(cut)]
+    record = json.loads((tmp_path / "found.json").read_text())
+    assert [(one["path"], one["fault"]) for one in record["beside"]] == [
+        (str(folder), "in no class folder"),
+        (str(folder / "empty"), "no images"),
+    ]
+
+
+def test_empty_folders_of_either_split_are_told_as_opening_takes_them(here, folder, tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / "both" / split).mkdir(parents=True)
+    for name in ("class0", "class1"):
+        (folder / name).rename(tmp_path / "both" / "train" / name)
+        (tmp_path / "both" / "val" / name).mkdir()
+    said = here("check", tmp_path / "both", "--workers=1")
+    assert said.returncode == 1
+    assert "(2 without images)" in said.stdout
+    (tmp_path / "both" / "train" / "class1" / "1.jpg").rename(tmp_path / "both" / "val" / "class1" / "1.jpg")
+    open_source(tmp_path / "both")
+    assert here("check", tmp_path / "both", "--workers=1").returncode == 0
+
+
+def test_a_class_folder_named_alone_is_told_from_a_data_set(here, folder):
+    (folder / "class0" / "deeper").mkdir()
+    said = here("check", folder / "class0")
+    assert said.returncode == 2
+    assert f"the images in {folder / 'class0'} lie in no class folder" in said.stderr
+    (folder / "class0" / "0.jpg").rename(folder / "class0" / "deeper" / "0.jpg")
+    said = here("check", folder / "class0", "--workers=1")
+    assert said.returncode == 1
+    assert "2 images lie in no class folder" in " ".join(said.stdout.split())
 
 
 def test_names_cannot_command_the_terminal(here, folder, tmp_path):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from throughput import open_loader
 from throughput.contracts import Batch, Source, Split, Work
-from throughput.errors import LoaderError, OptionError, RoomError, SampleError, SourceError
+from throughput.errors import CacheError, LoaderError, OptionError, RoomError, SampleError, SourceError
 from throughput.loaders.region_dali import dali_loader
 from throughput.loaders.roi import RoiOptions
 from throughput.measure.feed import Feed
@@ -115,6 +115,17 @@ def test_what_has_no_room_in_the_cache_is_decoded_whole(
     assert len(pixels(prepared.work, RoiOptions())) == len(folder.ids("train"))
     with pytest.raises(RoomError, match="run: throughput pack --restart"):
         ROI.prepare(work_over(folder), RoiOptions(order="stream"))
+
+
+def test_a_cache_that_others_may_write_to_is_refused_and_not_taken_for_a_full_one(
+    folder: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    monkeypatch.setenv("THROUGHPUT_CACHE", str(shared))
+    with pytest.raises(CacheError, match=r"others may write to .*shared"):
+        ROI.prepare(work_over(folder), RoiOptions())
 
 
 def test_reading_shard_by_shard_needs_shards(folder: Source) -> None:

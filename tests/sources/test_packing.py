@@ -374,6 +374,19 @@ def test_a_manifest_that_cannot_be_trusted(tmp_path, photos, change, message):
         open_source(out)
 
 
+@pytest.mark.parametrize("broken", [b"{", b"", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("name", ["shard-000000.tar", "train/shard-000000.tar"])
+def test_a_manifest_that_is_no_json_is_not_taken_for_none(tmp_path, samples, write_tar, broken, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    write_tar(tmp_path / name, samples(3))
+    (tmp_path / "manifest.json").write_bytes(broken)
+    for data in (tmp_path, tmp_path / name):
+        with pytest.raises(SourceError, match=r"manifest\.json is damaged: it is no JSON.*; pack the images"):
+            open_source(data)
+    (tmp_path / "manifest.json").write_text('{"files": []}')
+    assert len(open_source(tmp_path).labels) == 3, "somebody else's"
+
+
 def test_somebody_elses_manifest_is_left_alone(tmp_path, samples, write_tar):
     write_tar(tmp_path / "a.tar", samples(3))
     (tmp_path / "manifest.json").write_text('{"files": []}')

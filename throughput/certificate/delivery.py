@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from throughput.contracts import UNKNOWN_ID, Batch, Loader, LoaderFactory, Work
-from throughput.errors import RoomError
+from throughput.errors import CacheError, RoomError
 from throughput.measure.feed import Feed
 
 Look = Callable[[torch.Tensor, NDArray[np.int64]], None]
@@ -60,12 +60,13 @@ def deliver(
     """Open the loader and take whole epochs, or each until ``most_samples`` have come.
 
     Batches are made ready where there is a ``look`` to take at them; else only ids and labels are kept.
-    Raises BrokenError for whatever the loader does that a loader must not, UnknownIdsError, and RoomError.
+    Raises BrokenError for whatever the loader does that a loader must not, UnknownIdsError, and
+    RoomError or CacheError.
     """
     try:
         return _deliver(factory, options, work, epochs, look, most_samples)
-    except (BrokenError, UnknownIdsError, RoomError):
-        raise  # a full disk is not the loader's fault
+    except (BrokenError, UnknownIdsError, RoomError, CacheError):
+        raise  # a full disk or a cache that others may write to is not the loader's fault
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise BrokenError("run", f"the loader failed: {cause[:400]}") from error

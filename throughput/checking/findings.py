@@ -65,6 +65,7 @@ class Findings:
 
     samples: that were looked at. bytes: of their encoded images. seconds: of all runs that it took.
     resumed_samples: that an interrupted check had looked at. bad: samples, in the order of the source.
+    beside: what is bad beside samples and shards, such as a class folder without images.
     """
 
     location: str
@@ -76,11 +77,21 @@ class Findings:
     bad: tuple[Fault, ...] = ()
     remarks: tuple[Remark, ...] = ()
     shards: tuple[ShardState, ...] = ()
+    beside: tuple[Fault, ...] = ()
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Of shards, then of samples."""
-        return (*(fault for shard in self.shards for fault in shard.faults), *self.bad)
+        """Of what lies beside them, of shards, then of samples."""
+        return (*self.beside, *(fault for shard in self.shards for fault in shard.faults), *self.bad)
+
+    def lines(self) -> tuple[str, ...]:
+        """For scripts: where each fault lies, once; a whole shard where no byte of its damage is known."""
+        places = [fault.place for fault in self.beside]
+        for shard in self.shards:
+            of_shard = [fault.place for fault in shard.faults]
+            places += [place for place in of_shard if place.offset is not None] or of_shard
+        places += [fault.place for fault in self.bad]
+        return tuple(dict.fromkeys(place.line() for place in places))
 
     def kinds(self) -> Mapping[str, int]:
         """How many faults there are of each kind, the most frequent first."""
@@ -128,7 +139,8 @@ class Tally:
 def as_json(findings: Findings) -> dict[str, Any]:
     """The findings as an object of plain values: ``schema``, the fields, and the number of faults by kind."""
     record = asdict(findings)
-    record["bad"] = [_flat(fault) for fault in findings.bad]
+    for name, faults in (("bad", findings.bad), ("beside", findings.beside)):
+        record[name] = [_flat(fault) for fault in faults]
     for shard, state in zip(record["shards"], findings.shards, strict=True):
         shard["faults"] = [_flat(fault) for fault in state.faults]
     return {"schema": SCHEMA, **record, "faults": findings.kinds()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from throughput.checking.folders import folder_faults
 from throughput.checking.pieces import FolderListing, Listing, SourceListing
 from throughput.checking.shard_listing import list_shards
 from throughput.contracts import Progress, no_progress
@@ -32,7 +33,8 @@ def list_pieces(
             raise OptionError(f"--labels {labels} goes with an array of images (.npy): shards bring theirs")
         return list_shards(data, shards, label_field, progress)
     if labels is None and (folder := named_folder(data)):
-        return FolderListing(open_folder(str(data), *folder, progress, keep_unreadable=True))
+        images = open_folder(str(data), *folder, progress, keep_unreadable=True)
+        return FolderListing(images, folder_faults(*folder, images))
     source = open_source(
         data, label_field=label_field, allow_pipe=allow_pipe, labels=labels, progress=progress
     )

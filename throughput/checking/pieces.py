@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from throughput.checking.findings import Place, Remark, ShardState
+from throughput.checking.findings import Fault, Place, Remark, ShardState
 from throughput.contracts import Source
 from throughput.errors import SampleError
 from throughput.sources.folder import FolderSource
@@ -31,14 +31,15 @@ class Listing(ABC):
     """What there is to look at.
 
     location: what the user named. fingerprint: changes with the files. samples: how many there are.
-    source: what workers ask for samples; None where pieces tell of files. shards, remarks: what was seen
-    while it was listed.
+    source: what workers ask for samples; None where pieces tell of files. faults, shards, remarks: what was
+    seen while it was listed; faults are those of no sample and no shard.
     """
 
     location: str
     fingerprint: str
     samples: int
     source: Source | None = None
+    faults: tuple[Fault, ...] = ()
     shards: tuple[ShardState, ...] = ()
     remarks: tuple[Remark, ...] = ()
 
@@ -62,7 +63,8 @@ class Listing(ABC):
 class FolderListing(Listing):
     """The files of class folders."""
 
-    def __init__(self, source: FolderSource) -> None:
+    def __init__(self, source: FolderSource, faults: tuple[Fault, ...] = ()) -> None:
+        self.faults = faults
         self.location = source.location
         self.fingerprint = source.fingerprint
         self.samples = len(source.names)

@@ -112,4 +112,5 @@ def _findings(listing: Listing, tally: Tally, seconds: float, workers: int, resu
         bad=tuple(bad),
         remarks=(*listing.remarks, *remarks),
         shards=tuple(shards),
+        beside=listing.faults,
     )

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from throughput.checking.findings import Place, Remark, ShardState
+from throughput.checking.findings import Fault, Place, Remark, ShardState
 from throughput.checking.pieces import Listing, Piece
 from throughput.checking.shards import NO_END_MARK, Named, Survey, survey_shard
 from throughput.contracts import Progress
+from throughput.errors import ManifestError
 from throughput.sources.manifest import Manifest, PackedShard, manifest_above
 from throughput.sources.names import Names
 from throughput.sources.opening import NamedShards
@@ -24,6 +25,7 @@ from throughput.sources.scan import key_of
 from throughput.threads import in_threads
 
 STRAY = "member of no sample"
+MANIFEST_DAMAGED = "manifest"
 _THREADS = 8
 
 
@@ -31,8 +33,14 @@ class ShardListing(Listing):
     """The samples of shards; before those of a shard comes the shard as a whole where it has a digest."""
 
     def __init__(
-        self, location: str, named: Sequence[Named], surveys: Sequence[Survey], facts: object
+        self,
+        location: str,
+        named: Sequence[Named],
+        surveys: Sequence[Survey],
+        facts: object,
+        faults: tuple[Fault, ...] = (),
     ) -> None:
+        self.faults = faults
         self.location = location
         self.samples = sum(len(survey.members) for survey in surveys)
         self.shards = tuple(_state(survey) for survey in surveys)
@@ -101,7 +109,15 @@ def list_shards(
     """Look at every header of some shards, in threads: the disk is waited for more than anything else."""
     paths, unlisted = ([Path(path).absolute() for path in some] for some in (shards.paths, shards.unlisted))
     one_of = {path.parent: path for path in paths}
-    above = {folder: _Packing.of(shards.manifest or manifest_above(path)) for folder, path in one_of.items()}
+    damage = {} if shards.damage is None else {shards.damage.path: shards.damage.cause}
+    above: dict[Path, _Packing] = {}
+    for folder, path in one_of.items():
+        manifest = shards.manifest
+        try:
+            manifest = manifest or manifest_above(path)
+        except ManifestError as error:
+            damage[error.path] = error.cause
+        above[folder] = _Packing.of(manifest)
     named = [
         *(above[path.parent].named(path) for path in paths),
         *(Named(str(path), unlisted=True) for path in unlisted),
@@ -114,7 +130,8 @@ def list_shards(
             surveys.append(survey)
             progress("looking at the shards' headers", len(surveys), len(named))
     location = str(data) if isinstance(data, (str, Path)) else f"{named[0].path} and {len(named) - 1} more"
-    return ShardListing(location, named, surveys, facts)
+    faults = tuple(Fault(Place(path), MANIFEST_DAMAGED, cause) for path, cause in damage.items())
+    return ShardListing(location, named, surveys, facts, faults)
 
 
 class _Packing(NamedTuple):

@@ -19,6 +19,9 @@ _BAD = 1
 _MOST_ROWS = 100
 """Of the table: more cannot be read, and stand in what --json and --list write."""
 
+_PHRASES = {"samples missing": "with samples missing", "no images": "without images"}
+"""Kinds of faults that would not read right after a number, be it 1 or more."""
+
 
 @click.command("check")
 @click.argument("data")
@@ -62,9 +65,10 @@ def command(
 
     DATA is a folder of class folders, tar shards, a pattern of shards, or an array (.npy) with its --labels.
     Looked for are files that are empty, truncated, damaged, no images, too large or unreadable; bytes that
-    are not those that were packed; samples that crash a decoder; and shards that are missing, torn, or
-    damaged in the middle. What is peculiar but no fault is counted. An interrupted check goes on where it
-    was. Exit status: 0 done, all good; 1 something is bad; 2 wrong input; 130 interrupted.
+    are not those that were packed; samples that crash a decoder; shards that are missing, torn, or damaged
+    in the middle; images in no class folder, and class folders without images. What is peculiar but no fault
+    is counted. An interrupted check goes on where it was. Exit status: 0 done, all good; 1 something is bad;
+    2 wrong input; 130 interrupted.
     """
     from throughput.checking.findings import as_json
     from throughput.checking.kept import Kept
@@ -100,7 +104,7 @@ def command(
     if json_path is not None:
         _write(json_path, json.dumps(as_json(found), indent=1))
     if list_path is not None:
-        _write(list_path, "\n".join(dict.fromkeys(fault.place.line() for fault in found.faults)))
+        _write(list_path, "\n".join(found.lines()))
     return _BAD if found.faults else 0
 
 
@@ -115,32 +119,44 @@ def _tell(found: Findings) -> None:
     if len(faults) > _MOST_ROWS:
         click.echo(f"and {len(faults) - _MOST_ROWS} more: --json and --list write them all")
     megabytes = found.bytes / 1e6
-    workers = "1 worker" if found.workers == 1 else f"{found.workers} workers"
     kinds = _listed(Counter(fault.fault for fault in found.bad))
     click.echo(
-        f"{found.samples} samples, {megabytes:.1f} MB, {len(found.bad)} bad{kinds}; "
-        f"{found.seconds:.1f} s, {megabytes / max(found.seconds, 1e-9):.1f} MB/s, {workers}"
+        f"{_counted(found.samples, 'sample')}, {megabytes:.1f} MB, {len(found.bad)} bad{kinds}; "
+        f"{found.seconds:.1f} s, {megabytes / max(found.seconds, 1e-9):.1f} MB/s, "
+        f"{_counted(found.workers, 'worker')}"
     )
     if found.shards:
         damaged = [shard for shard in found.shards if shard.faults]
         kinds = _listed(Counter(fault.fault for shard in damaged for fault in shard.faults))
-        shards = "1 shard" if len(found.shards) == 1 else f"{len(found.shards)} shards"
-        click.echo(f"{shards}, {len(damaged)} bad{kinds}")
+        click.echo(f"{_counted(len(found.shards), 'shard')}, {len(damaged)} bad{kinds}")
         known = [shard for shard in found.shards if shard.expected is not None]
         if known:
             reached, expected = (
                 sum(shard.reached for shard in known),
                 sum(shard.expected or 0 for shard in known),
             )
-            click.echo(f"{reached} of the {expected} samples that were packed can be reached")
+            click.echo(f"{reached} of {_counted(expected, 'packed sample')} can be reached")
+    if found.beside:
+        kinds = _listed(Counter(fault.fault for fault in found.beside))
+        click.echo(f"{_counted(len(found.beside), 'fault')} beside them{kinds}")
     for remark in found.remarks:
         first = remark.first
         key = "" if first.key is None else f", key {first.key}"
-        click.echo(f"no fault: {remark.times} {remark.kind} (first: {_shown(first.path + key)})")
+        click.echo(
+            f"no fault: {remark.kind}, {_counted(remark.times, 'time')} (first: {_shown(first.path + key)})"
+        )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _listed(kinds: Counter[str]) -> str:
-    return f" ({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())})" if kinds else ""
+    return (
+        f" ({', '.join(f'{count} {_PHRASES.get(kind, kind)}' for kind, count in kinds.most_common())})"
+        if kinds
+        else ""
+    )
 
 
 def _row(fault: Fault) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def packed_copy(
 
     on_error: of the work; unless it raises, what cannot be read is empty in the copy, and told by whoever
     reads that. Raises RoomError for a source of more than CACHE_LIMIT_BYTES or a disk without room for it,
-    and SampleError.
+    CacheError, and SampleError.
     """
     name = source.fingerprint if growth is None else f"{source.fingerprint}-{growth:g}"
     with_gaps = cache_folder("packed") / f"{name}-bad"

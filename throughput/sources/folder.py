@@ -85,7 +85,8 @@ def open_folder(
 
     splits: the folders below ``root`` that hold class folders: ``("train", "val")``, train first, or
     one (``""`` for the root itself), of which ``split_fraction`` of each class is then held out by seed.
-    keep_unreadable: list images whose file cannot be found, such as links that lead nowhere.
+    keep_unreadable: list images whose file cannot be found, such as links that lead nowhere, and pass over
+    class folders without images.
     Raises SourceError for a folder without class folders or images, or one that cannot be listed.
     """
     tops = [root / split for split in splits]
@@ -104,7 +105,7 @@ def open_folder(
         for name in names:
             relative = f"{split}/{name}" if split else name
             images, others = _images_below(root, relative, keep_unreadable=keep_unreadable)
-            if not images and part == 0:
+            if not images and part == 0 and not keep_unreadable:
                 raise SourceError(
                     f"the class folder {root / relative} holds no image of a known type "
                     f"({_known()}; found: {found_extensions(others)}): add images to it or remove it"
@@ -113,8 +114,10 @@ def open_folder(
             labels += [index_of[name]] * len(images)
             done += 1
             progress("scanning class folders", done, total)
-        if len(found) == first_val:
-            raise SourceError(f"no image of a known type ({_known()}) lies below {tops[part]}")
+        if len(found) == first_val and not keep_unreadable:
+            raise _without_images(tops[part])
+    if not found:
+        raise _without_images(tops[0])
     label_array = np.array(labels, dtype=np.int64)
     named = len(splits) > 1
     named_parts = np.arange(len(found)) >= first_val
@@ -135,6 +138,15 @@ def open_folder(
 def subfolders(folder: Path) -> list[str]:
     """Sorted names of the folders in a folder, hidden ones aside. Raises SourceError."""
     return sorted(entry.name for entry in entries(folder) if entry.is_dir())
+
+
+def loose_images(folder: Path) -> list[str]:
+    """Sorted names of the images that lie in a folder itself. Raises SourceError."""
+    return sorted(
+        entry.name
+        for entry in entries(folder)
+        if extension(entry.name) in IMAGE_EXTENSIONS and not entry.is_dir()
+    )
 
 
 def entries(folder: Path | str) -> list[os.DirEntry[str]]:
@@ -189,6 +201,20 @@ def _known() -> str:
     return ", ".join(f".{name}" for name in IMAGE_EXTENSIONS)
 
 
+def _without_images(folder: Path) -> SourceError:
+    """Of a folder whose class folders are all empty, which may be a class folder itself."""
+    if loose_images(folder):
+        return _in_no_class_folder(folder)
+    return SourceError(f"no image of a known type ({_known()}) lies below {folder}")
+
+
+def _in_no_class_folder(folder: Path) -> SourceError:
+    return SourceError(
+        f"the images in {folder} lie in no class folder: "
+        f"move each into a folder named after its class, as in {folder}/cat/1.jpg"
+    )
+
+
 def _without_classes(folder: Path) -> SourceError:
     names = [entry.name for entry in entries(folder)]
     if not names:
@@ -196,10 +222,7 @@ def _without_classes(folder: Path) -> SourceError:
             f"the folder {folder} is empty: name a folder with class folders of images, or tar shards"
         )
     if any(extension(name) in IMAGE_EXTENSIONS for name in names):
-        return SourceError(
-            f"the images in {folder} lie in no class folder: "
-            f"move each into a folder named after its class, as in {folder}/cat/1.jpg"
-        )
+        return _in_no_class_folder(folder)
     return SourceError(
         f"the folder {folder} holds no class folders and no .tar shards (found: {found_extensions(names)})"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from throughput.cache import whole_file
-from throughput.errors import SourceError
+from throughput.errors import ManifestError, SourceError
 
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished.json"
@@ -91,15 +91,19 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 def read_manifest(path: Path) -> Manifest | None:
     """The manifest in a file; None where there is none, or a file of somebody else's by that name.
 
-    Raises SourceError for a manifest of ours that is damaged or of a later version.
+    Raises ManifestError for a manifest of ours that is damaged, SourceError for one of a later version.
     """
     try:
         # What is no file could be waited on for ever.
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             return None
-        return parse_manifest(path.read_bytes(), str(path))
+        data = path.read_bytes()
     except OSError:
         return None
+    manifest = parse_manifest(data, str(path))
+    if manifest is None and not _is_json(data) and _has_packed_shards(path.parent):
+        raise ManifestError(str(path), "it is no JSON, and packed shards lie beside it")
+    return manifest
 
 
 def parse_manifest(data: bytes, path: str) -> Manifest | None:
@@ -118,7 +122,7 @@ def parse_manifest(data: bytes, path: str) -> Manifest | None:
     try:
         return _manifest(record)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(f"{path} is damaged ({repr(error)[:200]}): pack the images again") from error
+        raise ManifestError(path, repr(error)[:200]) from error
 
 
 def manifest_above(shard: Path) -> Manifest | None:
@@ -131,6 +135,23 @@ def manifest_above(shard: Path) -> Manifest | None:
         if manifest is not None and any(known.name == name for known in manifest.shards):
             return manifest
     return None
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _has_packed_shards(folder: Path) -> bool:
+    """Whether shards named as ``pack`` names them lie where it puts them."""
+    return any(
+        _SHARD_NAME.fullmatch(f"{split}{shard.name}")
+        for split in ("", "train/", "val/")
+        for shard in (folder / split).glob("shard-*.tar")
+    )
 
 
 def _manifest(record: dict[str, Any]) -> Manifest:

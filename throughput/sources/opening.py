@@ -12,7 +12,7 @@ from pathlib import Path
 from braceexpand import braceexpand
 
 from throughput.contracts import Progress, Source, no_progress
-from throughput.errors import OptionError, SourceError
+from throughput.errors import ManifestError, OptionError, SourceError
 from throughput.sources.arrays import ARRAY_EXTENSION, open_arrays
 from throughput.sources.folder import entries, open_folder
 from throughput.sources.manifest import MANIFEST, UNFINISHED, Manifest, read_manifest
@@ -168,12 +168,13 @@ class NamedShards:
     """Tar shards before any is looked into.
 
     paths: in the order of their ids. manifest: of the folder that was named, if it has one. unlisted: those
-    that lie in the folder beside the shards of its manifest.
+    that lie in the folder beside the shards of its manifest. damage: why the manifest cannot be read.
     """
 
     paths: tuple[str, ...]
     manifest: Manifest | None = None
     unlisted: tuple[str, ...] = ()
+    damage: ManifestError | None = None
 
 
 def named_shards(data: str | Path | Sequence[str | Path], *, allow_pipe: bool = False) -> NamedShards | None:
@@ -187,7 +188,11 @@ def named_shards(data: str | Path | Sequence[str | Path], *, allow_pipe: bool = 
             return None
         return NamedShards(tuple(_shard(path, allow_pipe) for path in paths))
     root = Path(paths[0])
-    manifest = read_manifest(root / MANIFEST)
+    damage: ManifestError | None = None
+    try:
+        manifest = read_manifest(root / MANIFEST)
+    except ManifestError as error:
+        manifest, damage = None, error
     if manifest is not None:
         listed = tuple(str(root / shard.name) for shard in manifest.shards)
         return NamedShards(listed, manifest, tuple(_beside(root, manifest)))
@@ -195,7 +200,9 @@ def named_shards(data: str | Path | Sequence[str | Path], *, allow_pipe: bool = 
     shards = _tars(root)
     if not shards and (shards := _tars(root / "train")):
         shards += next((held_out for name in ("val", "test") if (held_out := _tars(root / name))), [])
-    return NamedShards((*shards,)) if shards else None
+    if damage is not None and not shards:
+        raise damage
+    return NamedShards((*shards,), damage=damage) if shards else None
 
 
 def named_folder(data: str | Path | Sequence[str | Path]) -> tuple[Path, tuple[str, ...]] | None:
