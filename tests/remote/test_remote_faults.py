@@ -17,6 +17,7 @@ from servers import QUICK, Begin, Harm, now_and_then
 
 from throughput.checking.kept import Kept
 from throughput.checking.listing import list_pieces
+from throughput.checking.pieces import SourceListing
 from throughput.checking.run import check
 from throughput.errors import RoomError, SampleError, SourceError
 from throughput.sources import ShardSource
@@ -208,6 +209,24 @@ def test_a_server_that_goes_away_after_it_was_met_is_tried_as_often_as_ever(
     with pytest.raises(SampleError, match=rf"cannot connect to .*, after {QUICK.tries} tries") as caught:
         source.read(0)
     assert "Error:" not in str(caught.value)
+
+
+def test_a_check_ends_where_every_connection_is_reset(proxy: Begin, reach: Reach) -> None:
+    harmed: list[Harm] = []
+    between = proxy(lambda _: harmed[0] if harmed else None)
+    source = open_remote("x", [f"http://127.0.0.1:{between.port}/packed"], reach=reach)
+    harmed.append("reset")
+    with pytest.raises(SourceError, match=rf"the connection broke off .*, after {QUICK.tries} tries"):
+        check(SourceListing(source), 1)
+    assert between.harmed == QUICK.tries
+
+
+def test_a_check_goes_on_where_a_server_is_there_and_has_a_sample_not(server: str, reach: Reach) -> None:
+    source = open_remote("x", [f"{server}/packed"], reach=reach)
+    missing = replace(source.remote[0], address=f"{server}/packed/missing.tar")
+    found = check(SourceListing(replace(source, remote=(missing, *source.remote[1:]))), 1)
+    assert len(found.bad) == len(source.shard_ids(0))
+    assert {fault.fault for fault in found.bad} == {"unreadable"}
 
 
 def test_a_name_that_does_not_resolve_is_told_without_pythons_words(reach: Reach) -> None:

@@ -5,6 +5,7 @@ RFC 9110: ranges are section 14, conditions 13.1, Retry-After 10.2.3.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import ssl
@@ -165,6 +166,10 @@ class HttpStore:
             cause = _not_connected(error.host, error.port, error.os_error)
             raise FailedTryError(cause, again=True, connection="none") from error
         except aiohttp.ClientPayloadError as error:
+            # A body that just ends may be this file's fault; aiohttp tells of a reset in its words alone.
+            if "ConnectionResetError" in str(error):
+                cause = f"the connection broke off ({os.strerror(errno.ECONNRESET)})"
+                raise FailedTryError(cause, again=True, connection="broken") from error
             raise FailedTryError(f"truncated: {_said(error)}", again=True) from error
         except TimeoutError as error:
             raise FailedTryError(
@@ -238,6 +243,8 @@ def _not_connected(host: str, port: int | None, error: Exception) -> str:
 
 def _reason(error: Exception) -> str:
     """What the system says of it; asyncio's own words hold the address once more."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed it before its answer"
     if isinstance(error, ssl.SSLCertVerificationError):
         return str(error.verify_message)
     if isinstance(error, ssl.SSLError) and error.reason:
