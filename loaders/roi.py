@@ -53,9 +53,9 @@ class RoiOptions:
     """prefetch: batches made ahead. order: ``global`` shuffles all samples, ``stream`` reads shard by shard.
 
     shuffle: samples in the shuffle buffer of ``stream``. processes: 0 chooses; workers are threads.
-    prepare: pack what has no restart intervals into the cache folder, where it has room; what is not shards
-    is packed for ``stream`` anyhow. region: 0 decodes whole images. dct_scale: 1 decodes at half size where
-    the crop is at least twice its target (not the canonical pixels). start: how processes are started.
+    prepare: pack what lies here without restart intervals into the cache folder, if it has room; what is not
+    shards is packed for ``stream`` anyhow. region: 0 decodes whole images. dct_scale: 1 decodes at half size
+    where the crop is at least twice its target (not the canonical pixels). start: how processes are started.
     decode: ``gpu`` hands the regions to DALI, which decodes them on the device.
     """
 
