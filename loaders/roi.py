@@ -33,6 +33,7 @@ from throughput.registry import missing_requirements
 from throughput.sources.arrays import ArraySource
 from throughput.sources.conversion import packed_copy
 from throughput.sources.pack import MOST_GROWTH
+from throughput.sources.remote.source import RemoteShardSource
 from throughput.sources.shard_index import has_index
 from throughput.sources.shards import ShardSource
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _ORDERS = ("global", "stream")
 _THREADS_A_PROCESS = 8
 """Threads that one process keeps busy; each image holds the GIL for a few per cent of its time."""
+_SLOWER = "roi decodes images without restart intervals whole, which is slower"
 _LEAST_AHEAD = 2
 """Batches, about, whose parts keep all threads busy whatever ``prefetch`` says."""
 
@@ -51,9 +53,9 @@ class RoiOptions:
     """prefetch: batches made ahead. order: ``global`` shuffles all samples, ``stream`` reads shard by shard.
 
     shuffle: samples in the shuffle buffer of ``stream``. processes: 0 chooses; workers are threads.
-    prepare: pack what has no restart intervals into the cache folder, where it has room; what is not shards
-    is packed for ``stream`` anyhow. region: 0 decodes whole images. dct_scale: 1 decodes at half size where
-    the crop is at least twice its target (not the canonical pixels). start: how processes are started.
+    prepare: pack what lies here without restart intervals into the cache folder, if it has room; what is not
+    shards is packed for ``stream`` anyhow. region: 0 decodes whole images. dct_scale: 1 decodes at half size
+    where the crop is at least twice its target (not the canonical pixels). start: how processes are started.
     decode: ``gpu`` hands the regions to DALI, which decodes them on the device.
     """
 
@@ -104,8 +106,9 @@ class RoiLoaderFactory(LoaderFactory):
     def prepare(self, work: Work, options: RoiOptions, progress: Progress = no_progress) -> Prepared:
         """Pack a source without restart intervals into the cache folder, where it has room for it.
 
-        Warns where it has none, and of shards that have lost their index. Raises RoomError where nothing else
-        will do, and CacheError for a cache folder that is not one's own.
+        Warns where it has none, of shards that have lost their index, and of those on a server, which are
+        not packed: all would be fetched, beside the cache. Raises RoomError where nothing else will do, and
+        CacheError for a cache folder that is not one's own.
         """
         source = work.source
         must_pack = options.order == "stream" and not isinstance(source, ShardSource)
@@ -113,6 +116,8 @@ class RoiLoaderFactory(LoaderFactory):
             return Prepared(work, warning=_lost_index(source))
         if not (options.prepare or must_pack):
             return Prepared(work)
+        if isinstance(source, RemoteShardSource):
+            return Prepared(work, warning=_without_intervals(source))
         if isinstance(source, ArraySource) and not must_pack:
             return Prepared(work)  # no JPEGs, so no restart intervals
         try:
@@ -120,8 +125,7 @@ class RoiLoaderFactory(LoaderFactory):
         except RoomError as error:
             if must_pack:
                 raise
-            slower = "roi decodes images without restart intervals whole, which is slower"
-            return Prepared(work, warning=f"{slower}: {error}")
+            return Prepared(work, warning=f"{_SLOWER}: {error}")
         return Prepared(replace(work, source=copy.source), copy.seconds, copy.bytes, copy.folder)
 
     @contextmanager
@@ -193,6 +197,13 @@ def _processes(work: Work, options: RoiOptions) -> int:
 def _usual_processes(work: Work) -> int:
     """As many as keep each one's threads out of each other's way."""
     return -(-work.workers // _THREADS_A_PROCESS)
+
+
+def _without_intervals(source: RemoteShardSource) -> str:
+    return (
+        f"{_SLOWER}: {source.location} was packed without, and shards on a server are not packed unasked; "
+        "pack with --restart before you upload"
+    )
 
 
 def _lost_index(source: ShardSource) -> str | None:

@@ -105,9 +105,10 @@ class Proxy:
         latency_seconds: float = 0.0,
         bytes_per_second: float | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.requests = self.harmed = self.passed_bytes = 0
-        self.port = 0
+        self.port = port
         self._upstream = (host, upstream)
         self._plan = plan
         self._latency_seconds = latency_seconds
@@ -123,12 +124,17 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self.end()
+
+    def end(self) -> None:
+        """No connection is left, and none is taken any more."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()

@@ -56,6 +56,20 @@ def test_shards_that_the_cache_cannot_hold_are_warned_of(server: str, reach: Rea
     assert told.startswith(f"the shards hold {len(source.remote)}.0 GB and --remote-cache 0.1 GB: each epoch")
 
 
+def test_a_server_without_ranges_is_warned_of_by_name(server: str, reach: Reach, tmp_path: Path) -> None:
+    source = open_remote("x", [f"{server}/whole/packed"], reach=reach)
+    (told,) = Network(Work(source, batch_size=8), tmp_path / "j").warnings()
+    assert told.startswith(
+        "this server sends no parts of files (no Range support): each shard is fetched whole, "
+    )
+    assert "times" not in told
+    large = replace(source, remote=tuple(replace(file, size_bytes=10**9) for file in source.remote))
+    told, beyond = Network(Work(large, batch_size=8), tmp_path / "j").warnings()
+    each = len(source.labels) / len(source.shards)
+    assert f"up to {each:,.0f} times the data" in told
+    assert "--remote-cache" in beyond
+
+
 def test_a_source_on_this_machine_stays_what_it_is(packed: ShardSource, root: Path) -> None:
     assert root.exists()
     assert with_limit(packed, no_progress) is packed

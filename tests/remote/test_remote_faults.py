@@ -15,7 +15,11 @@ import numpy as np
 import pytest
 from servers import QUICK, Begin, Harm, now_and_then
 
-from throughput.errors import RoomError, SampleError
+from throughput.checking.kept import Kept
+from throughput.checking.listing import list_pieces
+from throughput.checking.pieces import SourceListing
+from throughput.checking.run import check
+from throughput.errors import RoomError, SampleError, SourceError
 from throughput.sources import ShardSource
 from throughput.sources.conversion import packed_copy
 from throughput.sources.remote.fetching import Reach
@@ -189,9 +193,73 @@ def test_what_a_server_does_not_give_today_is_not_packed_as_empty(proxy: Begin, 
 
 def test_a_server_that_is_gone_is_told(reach: Reach) -> None:
     with pytest.raises(
-        RemoteError, match=rf"127.0.0.1:1/a.tar: .*after {QUICK.tries} tries; check the network"
+        RemoteError,
+        match=r"/a.tar: cannot connect to 127.0.0.1:1 \(Connection refused\), after 3 tries; check",
     ):
         open_remote("x", ["http://127.0.0.1:1/a.tar"], reach=reach)
+    assert read_journal(reach.journal or "").requests == 3
+
+
+def test_a_server_that_goes_away_after_it_was_met_is_tried_as_often_as_ever(
+    proxy: Begin, reach: Reach
+) -> None:
+    between = proxy()
+    source = open_remote("x", [f"http://127.0.0.1:{between.port}/packed"], reach=reach)
+    between.end()
+    with pytest.raises(SampleError, match=rf"cannot connect to .*, after {QUICK.tries} tries") as caught:
+        source.read(0)
+    assert "Error:" not in str(caught.value)
+
+
+def test_a_check_ends_where_every_connection_is_reset(proxy: Begin, reach: Reach) -> None:
+    harmed: list[Harm] = []
+    between = proxy(lambda _: harmed[0] if harmed else None)
+    source = open_remote("x", [f"http://127.0.0.1:{between.port}/packed"], reach=reach)
+    harmed.append("reset")
+    with pytest.raises(SourceError, match=rf"the connection broke off .*, after {QUICK.tries} tries"):
+        check(SourceListing(source), 1)
+    assert between.harmed == QUICK.tries
+
+
+def test_a_check_goes_on_where_a_server_is_there_and_has_a_sample_not(server: str, reach: Reach) -> None:
+    source = open_remote("x", [f"{server}/packed"], reach=reach)
+    missing = replace(source.remote[0], address=f"{server}/packed/missing.tar")
+    found = check(SourceListing(replace(source, remote=(missing, *source.remote[1:]))), 1)
+    assert len(found.bad) == len(source.shard_ids(0))
+    assert {fault.fault for fault in found.bad} == {"unreadable"}
+
+
+def test_a_name_that_does_not_resolve_is_told_without_pythons_words(reach: Reach) -> None:
+    with pytest.raises(
+        RemoteError, match=r"cannot connect to nowhere.invalid:80 \([^()]+\), after 3"
+    ) as caught:
+        open_remote("x", ["http://nowhere.invalid/a.tar"], reach=reach)
+    assert not any(word in str(caught.value) for word in ("Error", "Errno", "ssl:"))
+
+
+@pytest.mark.parametrize("data", ["packed", "loose/part-{000..001}.tar"])
+def test_a_check_ends_with_its_server_and_goes_on_with_it(
+    data: str,
+    proxy: Begin,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    between = proxy()
+    address = f"http://127.0.0.1:{between.port}/{data}"
+    listing = list_pieces(address)
+    assert isinstance(listing.source, RemoteShardSource)
+    listing.source = replace(listing.source, reach=replace(listing.source.reach, retries=QUICK))
+    kept = Kept(listing)
+    listing.source.forget()
+    between.end()
+    with pytest.raises(SourceError, match=rf"cannot connect to .*, after {QUICK.tries} tries"):
+        check(listing, 2, kept=kept)
+    state = kept.load()
+    assert state is not None
+    assert (state.samples, state.bad) == (0, {})
+    assert capfd.readouterr() == ("", "")
+    proxy(port=between.port)
+    found = check(listing, 2, kept=kept)
+    assert (found.samples, found.faults) == (len(listing), ())
 
 
 READ = """

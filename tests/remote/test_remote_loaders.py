@@ -43,6 +43,22 @@ def read_epoch(name: str, options: dict[str, object], work: Work) -> dict[int, n
     return pixels
 
 
+@pytest.mark.parametrize("order", ["global", "stream"])
+def test_roi_packs_nothing_that_lies_on_a_server(
+    order: str, server: str, reach: Reach, surroundings: Path
+) -> None:
+    roi = load_loader("roi")
+    for folder, warned in (("packed", True), ("restart", False)):
+        source = open_remote("x", [f"{server}/{folder}"], reach=reach)
+        before = read_journal(reach.journal or "").requests
+        prepared = roi.prepare(Work(source, batch_size=8), roi.Options(order=order))
+        assert prepared.work.source is source
+        assert ("pack with --restart before you upload" in (prepared.warning or "")) == warned
+        assert (prepared.warning is None) != warned
+        assert read_journal(reach.journal or "").requests == before
+    assert not (surroundings / "packed").exists()
+
+
 @pytest.mark.parametrize(("name", "options"), LOADERS, ids=str)
 def test_a_loader_makes_of_remote_shards_what_it_makes_of_local_ones(
     name: str, options: dict[str, object], proxy: Begin, reach: Reach, root: Path

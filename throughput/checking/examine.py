@@ -16,6 +16,7 @@ from throughput.checking.shards import UNREADABLE
 from throughput.contracts import Source
 from throughput.errors import SampleError
 from throughput.sources.checksum import CHANGED, checksum
+from throughput.sources.remote.retrying import is_server_gone
 
 CHECKSUM = "checksum"
 """The kind of fault of bytes that are not those that were packed."""
@@ -27,7 +28,8 @@ _CHUNK_BYTES = 1 << 20
 class Seen(NamedTuple):
     """What was seen of a piece. digest: CRC-32, or SHA-256 of a shard, where it was asked for.
 
-    bytes: of the encoded image; 0 for a shard, whose samples are counted by themselves.
+    bytes: of the encoded image; 0 for a shard, whose samples are counted by themselves. gone: how the server
+    was found gone; then nothing was seen of the piece.
     """
 
     number: int
@@ -36,6 +38,7 @@ class Seen(NamedTuple):
     remarks: tuple[str, ...] = ()
     digest: int | str | None = None
     is_sample: bool = True
+    gone: str | None = None
 
 
 def examine(piece: Piece, source: Source | None) -> Seen:
@@ -52,6 +55,8 @@ def _examine(piece: Piece, source: Source | None) -> Seen:
     except _TooLargeError as error:
         return Seen(piece.number, 0, Wrong(BOMB, str(error)))
     except SampleError as error:
+        if is_server_gone(error):
+            return Seen(piece.number, 0, gone=str(error))
         kind = CHECKSUM if error.cause == CHANGED else UNREADABLE
         return Seen(piece.number, 0, Wrong(kind, error.cause))
     except OSError as error:

@@ -9,6 +9,7 @@ from throughput.checking.findings import Fault, Place, Remark, ShardState
 from throughput.contracts import Source
 from throughput.errors import SampleError
 from throughput.sources.folder import FolderSource
+from throughput.sources.remote.retrying import is_server_gone
 
 
 class Piece(NamedTuple):
@@ -108,6 +109,8 @@ class SourceListing(Listing):
         assert self.source is not None
         try:
             kept = self.source.kept(number)
-        except SampleError:
+        except SampleError as error:
+            if is_server_gone(error):
+                raise
             return None
         return None if kept is None else kept.checksum

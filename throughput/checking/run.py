@@ -14,6 +14,7 @@ from throughput.checking.pieces import Listing, Piece
 from throughput.checking.pool import look_in_parallel
 from throughput.checking.stopping import stop_requests
 from throughput.contracts import Progress, no_progress, require_count
+from throughput.errors import SourceError
 
 _TELL_SECONDS = 0.1
 
@@ -30,7 +31,8 @@ def check(
 
     kept: where an interrupted check has left off, and this one leaves off where it is interrupted.
     again: begin anew all the same. Raises OptionError for a number of workers below 1; KeyboardInterrupt
-    after SIGINT or SIGTERM, when all workers are gone and the state is saved.
+    after SIGINT or SIGTERM, when all workers are gone and the state is saved; SourceError, likewise, where
+    the server of the samples does not answer any more: all others would wait as long for it.
     """
     require_count("workers (--workers)", workers)
     begin = time.monotonic()
@@ -69,6 +71,8 @@ def _todo(listing: Listing, tally: Tally) -> Iterator[Piece]:
 
 
 def _note(tally: Tally, listing: Listing, seen: Seen) -> None:
+    if seen.gone is not None:
+        raise SourceError(seen.gone)
     wrong: tuple[str, str] | None = seen.wrong
     if seen.digest is not None and not listing.is_as_packed(seen.number, seen.digest):
         digest = "CRC-32" if seen.is_sample else "SHA-256"

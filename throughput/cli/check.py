@@ -77,6 +77,7 @@ def command(
     from throughput.choices import choose_workers
     from throughput.cli.progress import progress_bar
     from throughput.contracts import require_count
+    from throughput.errors import SourceError
 
     require_writable(json_path)
     require_writable(list_path, "--list")
@@ -100,6 +101,10 @@ def command(
     except KeyboardInterrupt:
         click.echo("throughput: interrupted; the same command goes on from here", err=True)
         raise
+    except SourceError as error:
+        raise SourceError(
+            f"the check ended at {error}; what was seen before is kept: the same command goes on from here"
+        ) from error
     _tell(found)
     if json_path is not None:
         _write(json_path, json.dumps(as_json(found), indent=1))

@@ -41,14 +41,7 @@ class Network:
         source = self.work.source
         if not isinstance(source, RemoteShardSource):
             return ()
-        size_bytes, limit_bytes = source.size_bytes(), source.reach.cache.limit_bytes
-        if size_bytes <= limit_bytes:
-            return ()
-        return (
-            f"the shards hold {size_bytes / 1e9:,.1f} GB and --remote-cache {limit_bytes / 1e9:,.1f} GB: "
-            "each epoch reads them anew, and a loader that does not read shard by shard reads parts more "
-            "than once; raise --remote-cache, or choose one that does (webdataset, or roi with order=stream)",
-        )
+        return _without_ranges(source) + _beyond_cache(source)
 
     def reading(self) -> RemoteReading | None:
         """None where the images lie on this machine."""
@@ -66,6 +59,36 @@ class Network:
             limit_megabytes_per_second=None if limit is None else limit / 1e6,
             limit_given=source.limit_given,
         )
+
+
+def _without_ranges(source: RemoteShardSource) -> tuple[str, ...]:
+    """How much more is read from a server that has no ranges, at worst: a shard for each of its images."""
+    whole = [shard for shard, file in enumerate(source.remote) if not file.ranged]
+    if not whole:
+        return ()
+    size_bytes = source.size_bytes()
+    if size_bytes <= source.reach.cache.limit_bytes:
+        cost = "before the first of its images can be used"
+    else:
+        again_bytes = sum(source.remote[shard].size_bytes * len(source.shard_ids(shard)) for shard in whole)
+        ranged_bytes = size_bytes - sum(source.remote[shard].size_bytes for shard in whole)
+        times = (again_bytes + ranged_bytes) / size_bytes
+        cost = f"for each image that the cache has dropped, up to {times:,.0f} times the data in an epoch"
+    return (
+        "this server sends no parts of files (no Range support): each shard is fetched whole, "
+        f"{cost}; copy the shards to a server that sends parts",
+    )
+
+
+def _beyond_cache(source: RemoteShardSource) -> tuple[str, ...]:
+    size_bytes, limit_bytes = source.size_bytes(), source.reach.cache.limit_bytes
+    if size_bytes <= limit_bytes:
+        return ()
+    return (
+        f"the shards hold {size_bytes / 1e9:,.1f} GB and --remote-cache {limit_bytes / 1e9:,.1f} GB: "
+        "each epoch reads them anew, and a loader that does not read shard by shard reads parts more "
+        "than once; raise --remote-cache, or choose one that does (webdataset, or roi with order=stream)",
+    )
 
 
 def with_limit(source: Source, progress: Progress, company: Company = ALONE) -> Source:

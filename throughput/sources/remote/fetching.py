@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 from throughput.sources.remote.addresses import shown
 from throughput.sources.remote.blocks import BLOCK_BYTES, BlockCache, block_bytes, blocks_of
 from throughput.sources.remote.journal import note_hits, note_request
-from throughput.sources.remote.retrying import RemoteError, Retries, with_retries
+from throughput.sources.remote.retrying import FailedTryError, RemoteError, Retries, with_retries
 from throughput.sources.remote.stores import RemoteFile, Store, store_of
 
 Result = TypeVar("Result")
@@ -72,11 +72,16 @@ class Fetcher:
         self._under_way: dict[tuple[str, int], Future[bytes | None]] = {}
         self._threads: list[threading.Thread] = []
         self._most_blocks = _FIRST_BLOCKS
+        self._is_met = True
 
     @property
     def cache(self) -> BlockCache:
         """Where blocks are kept, and what else is kept of servers."""
         return self._cache
+
+    def meet(self) -> None:
+        """A run begins: until a server has answered, one that cannot be reached is given up sooner."""
+        self._is_met = False
 
     def expect(self, ranges: Iterable[tuple[RemoteFile, int, int]]) -> None:
         """Have bytes ``start`` to ``end`` of files fetched soon, in this order. Returns at once.
@@ -178,13 +183,17 @@ class Fetcher:
             begin, came_bytes = time.perf_counter(), 0
             try:
                 answer = attempt(store)
+                self._is_met = True
                 came_bytes = read_bytes(answer)
+            except FailedTryError as failure:
+                self._is_met = self._is_met or failure.connection != "none"
+                raise
             finally:
                 end = time.perf_counter()
                 note_request(self._reach.journal, begin, end, came_bytes, again=tries > 1)
             return answer
 
-        return with_retries(once, shown(address) + what, self._reach.retries)
+        return with_retries(once, shown(address) + what, self._reach.retries, is_met=lambda: self._is_met)
 
     def _piece(self, file: RemoteFile, block: int, start: int, end: int) -> bytes:
         """Bytes ``start`` to ``end`` of a block, wherever it may be."""

@@ -5,7 +5,10 @@ RFC 9110: ranges are section 14, conditions 13.1, Retry-After 10.2.3.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import ssl
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -155,19 +158,30 @@ class HttpStore:
             ) from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise FailedTryError(
-                _said(error),
+                _not_connected(error.host, error.port, error.certificate_error),
                 again=False,
                 advice="have its certificate trusted here (SSL_CERT_FILE), or check the address",
             ) from error
+        except aiohttp.ClientConnectorError as error:
+            cause = _not_connected(error.host, error.port, error.os_error)
+            raise FailedTryError(cause, again=True, connection="none") from error
         except aiohttp.ClientPayloadError as error:
+            # A body that just ends may be this file's fault; aiohttp tells of a reset in its words alone.
+            if "ConnectionResetError" in str(error):
+                cause = f"the connection broke off ({os.strerror(errno.ECONNRESET)})"
+                raise FailedTryError(cause, again=True, connection="broken") from error
             raise FailedTryError(f"truncated: {_said(error)}", again=True) from error
         except TimeoutError as error:
             raise FailedTryError(
                 f"the server was silent for {_SILENT_SECONDS} s (or {_CONNECT_SECONDS} s in connecting), or "
                 f"sent less than {_LEAST_BYTES_PER_SECOND} bytes a second",
                 again=True,
+                connection="broken",
             ) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ServerDisconnectedError, OSError) as error:
+            cause = f"the connection broke off ({_reason(error)})"
+            raise FailedTryError(cause, again=True, connection="broken") from error
+        except aiohttp.ClientError as error:
             raise FailedTryError(_said(error), again=True) from error
         return result
 
@@ -220,6 +234,26 @@ def _require_unchanged(response: aiohttp.ClientResponse, file: RemoteFile) -> No
     told = response.headers.get("ETag" if file.version.startswith(('"', "W/")) else "Last-Modified")
     if told is not None and not file.version.startswith("unknown ") and told != file.version:
         raise failed_status(412, "(another version)")
+
+
+def _not_connected(host: str, port: int | None, error: Exception) -> str:
+    place = f"[{host}]" if ":" in host else host
+    return f"cannot connect to {place}:{port} ({_reason(error)})"
+
+
+def _reason(error: Exception) -> str:
+    """What the system says of it; asyncio's own words hold the address once more."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed it before its answer"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return str(error.verify_message)
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # of a name that does not resolve
+    return without_secrets(" ".join(str(error).split()))[:300]
 
 
 def _said(error: Exception) -> str:

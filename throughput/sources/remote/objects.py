@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any
+from typing import Any, Literal
 
 import fsspec
 from fsspec.asyn import sync
@@ -14,6 +14,8 @@ from throughput.sources.remote.retrying import FailedTryError, failed_status
 from throughput.sources.remote.stores import MOST_SMALL_BYTES, RemoteFile, too_large
 
 _PIECE_BYTES = 8 << 20
+_CONNECTION = {"ConnectionError", "HTTPClientError"}
+"""What botocore's errors of connections derive from."""
 
 
 class ObjectStore:
@@ -76,6 +78,13 @@ class ObjectStore:
             raise failed_status(403, f"({error})") from error
         except Exception as error:  # botocore raises many types
             said = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+            kinds = {kind.__name__ for kind in type(error).__mro__}
+            if kinds & _CONNECTION:
+                said = without_secrets(" ".join(str(error).split()))[:300]
+                connection: Literal["none", "broken"] = (
+                    "none" if "EndpointConnectionError" in kinds else "broken"
+                )
+                raise FailedTryError(said, again=True, connection=connection) from error
             no_credentials = type(error).__name__ == "NoCredentialsError"
             raise (
                 failed_status(401, said) if no_credentials else FailedTryError(said, again=True)

@@ -70,6 +70,7 @@ def open_remote(
     Raises SourceError.
     """
     fetcher = fetcher_of(reach := reach or default_reach())
+    fetcher.meet()
     for address in addresses:
         require_address(address)
     if len(addresses) == 1 and not path_of(addresses[0]).endswith(".tar"):

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from throughput.errors import SourceError
 
@@ -20,6 +20,8 @@ _ADVICE = {
     412: "it changed since it was opened: start again",
     416: "it changed since it was opened: start again",
 }
+TRIES_TO_MEET = 3
+"""Of a server that was never reached: its address may be wrong, and nothing is lost yet."""
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Statuses that another try may not meet (RFC 9110, section 15; RFC 6585 and RFC 8470)."""
 
@@ -31,7 +33,8 @@ class RemoteError(SourceError):
 class FailedTryError(Exception):
     """One request failed. again: whether another may succeed. wait_seconds: what the server asked for.
 
-    status: HTTP's, where there was an answer.
+    status: HTTP's, where there was an answer. connection: ``none`` where none was made, ``broken`` where it
+    was, and ended or brought nothing; None where the server is there.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class FailedTryError(Exception):
         advice: str | None = None,
         wait_seconds: float | None = None,
         status: int | None = None,
+        connection: Literal["none", "broken"] | None = None,
     ) -> None:
         super().__init__(cause)
         self.cause = cause
@@ -49,6 +53,16 @@ class FailedTryError(Exception):
         self.advice = advice
         self.wait_seconds = wait_seconds
         self.status = status
+        self.connection = connection
+
+
+def is_server_gone(error: BaseException | None) -> bool:
+    """Whether an error came of a server that does not answer: what else is on it fails as well."""
+    while error is not None:
+        if isinstance(error, FailedTryError):
+            return error.connection is not None
+        error = error.__cause__
+    return False
 
 
 def failed_status(status: int, reason: str | None, wait_seconds: float | None = None) -> FailedTryError:
@@ -89,15 +103,23 @@ def with_retries(
     what: str,
     retries: Retries,
     sleep: Callable[[float], None] = time.sleep,
+    *,
+    is_met: Callable[[], bool] = lambda: True,
 ) -> Result:
-    """The result of the first try that succeeds. what: names the bytes. Raises RemoteError."""
+    """The result of the first try that succeeds. what: names the bytes. Raises RemoteError.
+
+    is_met: whether the server was reached before; else no more than TRIES_TO_MEET connections are tried.
+    """
     failures = 0
     while True:
         try:
             return attempt()
         except FailedTryError as failure:
             failures += 1
-            if failure.again and failures < retries.tries:
+            most = retries.tries
+            if failure.connection == "none" and not is_met():
+                most = min(most, TRIES_TO_MEET)
+            if failure.again and failures < most:
                 sleep(retries.wait_seconds(failures, failure.wait_seconds))
                 continue
             tries = "1 try" if failures == 1 else f"{failures} tries"
