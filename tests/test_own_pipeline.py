@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from throughput.contracts import UNKNOWN_ID, Batch, LoaderFactory, NoOptions, Work
+from throughput.contracts import UNKNOWN_ID, Batch, Loader, LoaderFactory, NoOptions, Work
 from throughput.errors import LoaderError, OptionError, SampleError, UnknownNameError
 from throughput.measure.feed import Feed
 from throughput.measure.ledger import Ledger
@@ -259,7 +259,7 @@ class TestWhatFails:
 def test_reading_ahead_of_an_endless_pipeline_is_not_needed_to_finish() -> None:
     """Without a number of samples, finishing must not wait for a batch that may never come."""
 
-    class Endless:
+    class Endless(Loader):
         samples_per_epoch = 0
 
         def epoch(self, index: int) -> Iterator[Batch]:  # noqa: ARG002 - there is only one

@@ -14,9 +14,10 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 OF_OTHERS = {
     "--version", "--pyargs", "--junitxml",
+    "--nproc-per-node", "--kills",
     "--benchmark-save", "--benchmark-compare", "--benchmark-only", "--benchmark-disable",
 }  # fmt: skip
-"""Of ``throughput`` without a command, of pytest itself, and of pytest-benchmark."""
+"""Of ``throughput`` without a command, of pytest, of torchrun, of a benchmark, and of pytest-benchmark."""
 
 
 def known_options() -> dict[str, set[str]]:
