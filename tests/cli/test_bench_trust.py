@@ -54,11 +54,15 @@ def test_a_loader_that_does_other_work_is_stamped_and_strict_says_so(bench):
 
 def test_the_first_suggestion_is_applied_and_measured(bench):
     # So slow that the cores idle for nearly all the time, whatever else the machine does.
-    ran, rows = bench(
-        f"--loader={FAKE}", f"--opt={FAKE}.batch_seconds=0.4", "--workers=1", "--check-prediction"
-    )
-    assert ran.returncode == 0, ran.stderr
-    verdict = rows[FAKE]["verdict"]
+    options = (f"--loader={FAKE}", f"--opt={FAKE}.batch_seconds=0.4", "--workers=1", "--check-prediction")
+    for _ in range(3):
+        ran, rows = bench(*options)
+        assert ran.returncode == 0, ran.stderr
+        verdict = rows[FAKE]["verdict"]
+        if verdict is not None:
+            break
+        # On a busy machine so short passes may come out as they cannot be; then nothing is said of them.
+        assert "which cannot be" in ran.stderr
     assert verdict["bottleneck"] == "loader-bound"
     first, *others = verdict["suggestions"]
     assert list(first["options"]) == ["workers"]
