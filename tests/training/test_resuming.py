@@ -51,6 +51,14 @@ class Notes(Silence):
         self.texts.append(text)
 
 
+@pytest.fixture(autouse=True)
+def _interruption_is_heard() -> Iterator[None]:
+    """Whoever started these tests may have had it ignored, as a shell does for what runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt() -> None:
     raise KeyboardInterrupt
 
