@@ -53,7 +53,7 @@ class Notes(Silence):
 
 @pytest.fixture(autouse=True)
 def _interruption_is_heard() -> Iterator[None]:
-    """Whoever started these tests may have had it ignored, as a shell does for what runs in the background."""
+    """A shell has it ignored by what runs in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
