@@ -33,6 +33,7 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 
 _CONFIG = """
 {user}
 daemon off;
+master_process off;
 worker_processes 1;
 pid {prefix}/nginx.pid;
 error_log {prefix}/error.log;
