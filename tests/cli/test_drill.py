@@ -68,7 +68,7 @@ def test_the_help_names_every_fault() -> None:
 def given(monkeypatch: pytest.MonkeyPatch, *found: Found, interrupted: bool = False) -> None:
     """Let a drill find this."""
 
-    def drill(source: object, settings: object, progress: object, on_found: Callable[[Drill], None]) -> Drill:  # noqa: ARG001
+    def drill(source: object, settings: object, progress: object, on_found: Callable[[Drill], None]) -> Drill:  # noqa: ARG001 - as the real one takes them
         known = Drill(
             "photos", 20, 1, 0.02, 0, found, ("flipped-body in shards: no sample can have it there",)
         )

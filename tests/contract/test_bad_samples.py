@@ -13,25 +13,16 @@ from numpy.typing import NDArray
 
 from throughput.contracts import Fault, LoaderFactory, OnError, Resumable, Source, Split, Work
 from throughput.errors import SampleError, ThroughputError, TooManyErrorsError
-from throughput.registry import load_loader, missing_requirements
+from throughput.registry import load_loader
 from throughput.sources import FolderSource, ShardSource, open_source
 from throughput.sources.pack import pack
 from throughput.testing import write_contract_images
 
-LOADERS = ("torchvision", "webdataset", "dali", "roi")
 DAMAGES: tuple[Callable[[bytes], bytes], ...] = (
     lambda data: data[: len(data) * 2 // 3],
     lambda data: b"\x5a" * len(data),
     lambda data: data[:0],
 )
-
-
-@pytest.fixture(params=LOADERS)
-def factory(request: pytest.FixtureRequest) -> LoaderFactory:
-    chosen = load_loader(request.param)
-    if missing := missing_requirements(chosen):
-        pytest.skip(f"{missing[0].module} is not installed")
-    return chosen
 
 
 @pytest.fixture(autouse=True)

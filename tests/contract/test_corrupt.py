@@ -13,20 +13,10 @@ import pytest
 
 from throughput.contracts import Loader, LoaderFactory, Source, Split, Work
 from throughput.errors import LoaderError, SampleError, ThroughputError
-from throughput.registry import load_loader, missing_requirements
+from throughput.registry import load_loader
 from throughput.sources import FolderSource, ShardSource, open_source
 from throughput.sources.pack import pack
 from throughput.testing import write_contract_images
-
-LOADERS = ("torchvision", "webdataset", "dali", "roi")
-
-
-@pytest.fixture(params=LOADERS)
-def factory(request: pytest.FixtureRequest) -> LoaderFactory:
-    chosen = load_loader(request.param)
-    if missing := missing_requirements(chosen):
-        pytest.skip(f"{missing[0].module} is not installed")
-    return chosen
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,7 @@ class Drops(Honest):
 class Grey(Honest):
     """Delivers grey for what it cannot decode."""
 
-    def bad(self, loader: _Loader, sample: int, error: SampleError, good: list[Made]) -> Made:  # noqa: ARG002
+    def bad(self, loader: _Loader, sample: int, error: SampleError, good: list[Made]) -> Made:  # noqa: ARG002 - as others take it
         return Made(sample, sample, np.full_like(good[0].image, 128))
 
 

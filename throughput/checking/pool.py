@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 from throughput.checking.ends import Wrong
 from throughput.checking.examine import Seen
 from throughput.checking.pieces import Piece
 from throughput.checking.worker import READY
+from throughput.child_process import start_child
 from throughput.contracts import Source
 from throughput.errors import ThroughputError
 
@@ -39,20 +37,7 @@ class _Worker:
     def __init__(self, source: Source | None) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            self.process = subprocess.Popen(
-                # -P: what lies in the current folder is imported only if it could be imported here.
-                [sys.executable, "-P", "-m", MODULE, str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                # What libraries print goes to stderr: stdout carries only what was asked for.
-                stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                # A session of its own: Ctrl-C in the terminal reaches us only.
-                start_new_session=True,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
-                },
-            )
+            self.process = start_child(MODULE, theirs, os.environ)
         self.connection = Connection(ours.detach())
         self.unanswered: deque[Piece] = deque()
         self.is_ready = self.is_dead = False

@@ -28,6 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from throughput.cache import cache_folder
+from throughput.child_process import start_child
 from throughput.errors import ThroughputError
 from throughput.measure.events import Event, Finished
 from throughput.measure.plan import Task
@@ -109,22 +110,10 @@ class Nursery:
         self._surroundings = surroundings
         self._control, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                # -P: what lies in the current folder is imported only if it could be imported here.
-                [sys.executable, "-P", "-m", MODULE, str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                # What libraries print goes to stderr: stdout carries only what was asked for.
-                stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                # A session of its own: Ctrl-C in the terminal reaches us only.
-                start_new_session=True,
-                env={
-                    # What traces this process must not slow down what is measured.
-                    **{name: value for name, value in os.environ.items() if not name.startswith(_TRACERS)},
-                    _OWN_PATH: os.environ.get("PYTHONPATH", ""),
-                    "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
-                },
-            )
+            # What traces this process must not slow down what is measured.
+            untraced = {name: value for name, value in os.environ.items() if not name.startswith(_TRACERS)}
+            own_path = {_OWN_PATH: os.environ.get("PYTHONPATH", "")}
+            self._process = start_child(MODULE, theirs, untraced | own_path)
         return self._control
 
     def _end(self) -> None:
