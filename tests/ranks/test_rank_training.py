@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -220,6 +221,20 @@ def test_the_ledger_of_all_finds_what_no_rank_can_see(repeat: bool, faults: tupl
     assert first == second
     assert first.epochs[0].exact
     assert (first.epochs[1].missing, first.epochs[1].duplicate) == faults
+
+
+def speaks_at_last(answered: Path) -> list[int]:
+    with in_company() as company:
+        deadline = time.monotonic() + 0.5
+        while company.rank == 0 and not answered.exists() and time.monotonic() < deadline:
+            pass
+        told = company.everyone(company.rank)
+        answered.touch()
+        return told
+
+
+def test_ranks_are_answered_by_what_the_others_say_and_not_by_what_they_said_before(tmp_path: Path) -> None:
+    assert run_ranks(2, speaks_at_last, tmp_path / "answered") == [[0, 1], [0, 1]]
 
 
 def fails_in_one() -> None:

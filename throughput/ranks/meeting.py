@@ -38,13 +38,13 @@ _STORE_SECONDS = 10.0
 class Meeting(Company):
     """What is exchanged is pickled, as in torch.distributed: all ranks are of one user."""
 
-    def __init__(self, place: Place, store: Store, signs: Signs, seats: list[Seat]) -> None:
+    def __init__(self, place: Place, talk: _Talk, signs: Signs, seats: list[Seat]) -> None:
         self.rank, self.size = place.rank, place.world_size
         self.seats = seats
         self.signs = signs
         self.leads_machine = leads(place.rank, [seat.host for seat in seats])
         self._place = place
-        self._talk = _Talk(store, signs, place.rank, place.world_size)
+        self._talk = talk
 
     def everyone(self, value: T) -> list[T]:
         return self._talk.everyone(value)
@@ -56,7 +56,10 @@ class Meeting(Company):
 
 
 class _Talk:
-    """Values from everyone to everyone, one exchange after the other."""
+    """Values from everyone to everyone, one exchange after the other.
+
+    One in each process: a second would count its exchanges from the first again, and find what was said then.
+    """
 
     def __init__(self, store: Store, signs: Signs, rank: int, size: int) -> None:
         self._store, self._signs, self._rank, self._size = store, signs, rank, size
@@ -94,13 +97,13 @@ def meeting(place: Place) -> Iterator[Meeting]:
     try:
         talk = _Talk(store, signs, place.rank, place.world_size)
         told = talk.everyone((socket.gethostname(), own_cores(), usable_cores()))
-        signs.look()
         for rank, (host, _, _) in enumerate(told):
             names[rank] = f"rank {rank} on {host}"
+        signs.look()
         own = shares(told)
         os.environ[RANK_CORES] = str(own[place.rank])
         seats = [Seat(host, cores, share) for (host, cores, _), share in zip(told, own, strict=True)]
-        yield Meeting(place, store, signs, seats)
+        yield Meeting(place, talk, signs, seats)
     except BaseException as error:
         _stay()
         cause = _cause(signs, error)
