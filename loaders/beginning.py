@@ -36,11 +36,11 @@ class Beginning:
         epoch = int(self._epoch)
         if not bool(self._has_marks.any()):
             return epoch, NOTHING
-        marks = (
+        by_all, by_rank = (
             np.unpackbits(packed, count=self._samples if known else 0).astype(np.bool_)
             for known, packed in zip(self._has_marks.tolist(), self._marks.numpy(), strict=True)
         )
-        return epoch, Delivered(epoch, *marks)
+        return epoch, Delivered(epoch, by_all, by_rank)
 
 
 def _shared(tensor: Tensor) -> Tensor:

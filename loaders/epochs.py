@@ -78,7 +78,6 @@ class EpochLoader(Loader):
         self._handed_over = delivered.continued(len(self._work.source.labels))
         self._ready_for = None  # unless this epoch is read to its end
         due = -(-samples // self._work.batch_size)
-        bad = 0
         for came in range(due):
             if number != self._begun:
                 raise LoaderError(
@@ -88,11 +87,12 @@ class EpochLoader(Loader):
             made = next(self._running, None)
             if made is None:
                 raise LoaderError(f"epoch {index} ended after {came} of {due} batches: its workers ended")
-            bad += len(made.faults)
             self._faults += made.faults
-            self._require_few(bad)
+            bad = self._handed_over.bad_of_rank + len(made.faults)
+            self._require_few(self._handed_over.bad_of_all + bad)
             # Bad ones as well: those, too, are done with.
             self._handed_over.by_rank[made.ids] = True
+            self._handed_over = self._handed_over._replace(bad_of_rank=bad)
             ids, images, shown = self._sound(made)
             if len(ids):
                 labels = torch.from_numpy(self._work.source.labels[shown])
@@ -151,10 +151,11 @@ class EpochLoader(Loader):
     def _require_few(self, bad: int) -> None:
         most = self._work.max_errors
         if bad > most:
-            _, sample, cause = self._faults[-1]
+            # Those of the epoch's earlier part may be all: they are counted in its state, and not named.
+            last = "".join(f", the last of them {one.sample}: {one.cause}" for one in self._faults[-1:])
             raise TooManyErrorsError(
-                f"more than {most} samples of an epoch are bad (--max-errors), the last of them "
-                f"{sample}: {cause}; `throughput check` lists all of them"
+                f"more than {most} samples of an epoch are bad (--max-errors){last}; "
+                "`throughput check` lists all of them"
             )
 
     def close(self) -> None:

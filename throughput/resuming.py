@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,14 @@ class Delivered(NamedTuple):
 
     by_all: (N,), by id, those that all ranks had delivered when they last shared out the rest; by_rank: those
     that this rank has delivered since. Either is (0,) where there is none. epoch: -1: nothing of any.
+    bad_of_all, bad_of_rank: how many of either were bad samples.
     """
 
     epoch: int
     by_all: Marks = _NONE
     by_rank: Marks = _NONE
+    bad_of_all: int = 0
+    bad_of_rank: int = 0
 
     def left_to_all(self, epoch: int, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of ``ids`` (M,), in their order, that ranks have yet to share out in an epoch."""
@@ -47,7 +50,7 @@ class Delivered(NamedTuple):
         """The same with ``by_rank`` (samples,) of its own, where what the rank delivers now can be marked."""
         by_rank = np.zeros(samples, np.bool_)
         by_rank[: len(self.by_rank)] = self.by_rank
-        return Delivered(self.epoch, self.by_all, by_rank)
+        return self._replace(by_rank=by_rank)
 
 
 NOTHING = Delivered(-1)
@@ -61,6 +64,8 @@ def state_of(work: Work, delivered: Delivered) -> dict[str, Any]:
         "samples": len(work.source.labels),
         "by_all": packed(delivered.by_all),
         "by_rank": packed(delivered.by_rank),
+        "bad_of_all": delivered.bad_of_all,
+        "bad_of_rank": delivered.bad_of_rank,
         "rank": work.rank,
         "world_size": work.world_size,
         **_identity(work),
@@ -95,7 +100,7 @@ def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Raises StateError where they are not that.
     """
     first = dict(states[0]) if states else {}
-    common = ("epoch", "samples", "by_all", "world_size", *_FITTING)
+    common = ("epoch", "samples", "by_all", "bad_of_all", "world_size", *_FITTING)
     ranks = [state.get("rank") for state in states]
     if set(ranks) != set(range(len(ranks))) or first.get("world_size") != len(ranks):
         raise StateError(f"the states of all ranks are wanted, each once, and these are of ranks {ranks}")
@@ -107,7 +112,9 @@ def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for one in parts:
         for marks in (one.by_all, one.by_rank):
             every[: len(marks)] |= marks
-    return first | {"by_all": packed(every), "by_rank": "", "rank": None, "world_size": None}
+    bad = parts[0].bad_of_all + sum(one.bad_of_rank for one in parts)
+    marked = {"by_all": packed(every), "by_rank": "", "bad_of_all": bad, "bad_of_rank": 0}
+    return first | marked | {"rank": None, "world_size": None}
 
 
 def packed(marks: Marks) -> str:
@@ -139,12 +146,17 @@ def _identity(work: Work) -> dict[str, Any]:
 
 
 def _delivered(state: Mapping[str, Any], samples: object) -> Delivered:
-    epoch = state.get("epoch")
-    if not (isinstance(epoch, int) and isinstance(samples, int) and epoch >= 0 and samples >= 0) or (
-        state.get("samples") != samples
-    ):
+    epoch, of_all, of_rank = (state.get(name) for name in ("epoch", "bad_of_all", "bad_of_rank"))
+    if not (_is_count(epoch) and _is_count(samples) and state.get("samples") == samples):
         raise StateError("a state is damaged: it does not tell its epoch, or how many samples there are")
-    return Delivered(epoch, unpacked(state.get("by_all"), samples), unpacked(state.get("by_rank"), samples))
+    if not (_is_count(of_all) and _is_count(of_rank)):
+        raise StateError("a state is damaged: it does not tell how many samples were bad")
+    by_all, by_rank = (unpacked(state.get(name), samples) for name in ("by_all", "by_rank"))
+    return Delivered(epoch, by_all, by_rank, of_all, of_rank)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and value >= 0
 
 
 def _unmarked(ids: NDArray[np.int64], marks: Marks) -> NDArray[np.int64]:

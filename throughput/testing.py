@@ -315,7 +315,8 @@ class LoaderContract:
             ):
                 loader.load_state_dict(state)
         with self.resumable(self.work(source, seed=1)) as loader:
-            for damage in ({"data": "another"}, {"epoch": -1}, {"by_rank": "AA=="}, {"by_rank": "%"}):
+            marks = ({"by_rank": "AA=="}, {"by_rank": "%"})
+            for damage in ({"data": "another"}, {"epoch": -1}, *marks, {"bad_of_rank": -1}):
                 with pytest.raises(StateError):
                     loader.load_state_dict(state | damage)
             assert sorted(self.ids_of(loader, 0)) == source.ids("train").tolist()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from throughput.contracts import Fault, LoaderFactory, OnError, Resumable, Source, Split, Work
 from throughput.errors import SampleError, ThroughputError, TooManyErrorsError
 from throughput.registry import load_loader
+from throughput.resuming import merged
 from throughput.sources import FolderSource, ShardSource, open_source
 from throughput.sources.pack import pack
 from throughput.testing import write_contract_images
@@ -145,6 +146,31 @@ def test_every_epoch_tells_them_again(factory: LoaderFactory, folders: Damaged) 
 def test_too_many_of_them_end_the_epoch(factory: LoaderFactory, on_error: OnError, folders: Damaged) -> None:
     with pytest.raises(TooManyErrorsError, match=r"more than 2 samples of an epoch are bad \(--max-errors\)"):
         run(factory, open_source(folders.damaged), on_error, max_errors=2)
+
+
+def test_the_limit_is_an_epochs_in_however_many_parts_it_is_read(
+    factory: LoaderFactory, folders: Damaged
+) -> None:
+    one = Work(
+        open_source(folders.damaged), image_size=32, batch_size=1, workers=1, on_error="skip", max_errors=2
+    )
+    options = factory.Options()
+    states = []
+    for rank in range(2):
+        work = factory.prepare(replace(one, rank=rank, world_size=2), options).work
+        with factory.open(work, options) as loader:
+            if not isinstance(loader, Resumable):
+                pytest.skip("this loader does not tell what it has delivered")
+            for _ in loader.epoch(0):
+                if loader.take_faults():
+                    break
+            states.append(loader.state_dict())
+    assert any(state["bad_of_rank"] for state in states)
+    with factory.open(factory.prepare(one, options).work, options) as loader:
+        assert isinstance(loader, Resumable)
+        loader.load_state_dict(merged(states))
+        with pytest.raises(TooManyErrorsError, match="more than 2 samples of an epoch are bad"):
+            list(loader.epoch(0))
 
 
 def test_a_batch_of_bad_samples_alone_is_left_out(factory: LoaderFactory, folders: Damaged) -> None:

@@ -146,7 +146,7 @@ def test_a_drill_tells_of_each_cell(images: Path, tmp_path: Path, monkeypatch: p
     assert len(heard) == 8
     assert heard[-1].found == found.found
     assert len(found.failed) == 4
-    assert found.summary() == "8 cells of 1 loaders over 10 samples: 4 read, 4 SILENT; 4 failed"
+    assert found.summary() == "8 cells of 1 loader over 10 samples: 4 read, 4 SILENT; 4 failed"
     assert all(one.slowdown is not None and one.slowdown > 0 for one in found.found)
     assert not list(tmp_path.glob("tp-drill-*"))
     written = found.as_json()

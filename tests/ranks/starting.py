@@ -15,7 +15,12 @@ from typing import Any
 
 SECONDS = 100
 """Ranks that take longer hang."""
-_NEEDED = ["throughput.training.trainer", "throughput.ranks.group", "throughput.loaders.imagefolder"]
+_NEEDED = [
+    "torch._dynamo",
+    "throughput.training.trainer",
+    "throughput.ranks.group",
+    "throughput.loaders.imagefolder",
+]
 
 
 @dataclass(frozen=True)

@@ -62,14 +62,15 @@ class Drill:
     def summary(self) -> str:
         """One sentence."""
         counted = Counter(one.outcome for one in self.found)
-        loaders = len({one.loader for one in self.found})
+        count = len({one.loader for one in self.found})
+        loaders = "1 loader" if count == 1 else f"{count} loaders"
         said = ", ".join(f"{count} {outcome}" for outcome, count in counted.most_common())
         verdict = (
             f"{len(self.failed)} failed"
             if self.failed
             else "no fault stays silent, hangs a loader or ends it without a word"
         )
-        return f"{len(self.found)} cells of {loaders} loaders over {self.samples} samples: {said}; {verdict}"
+        return f"{len(self.found)} cells of {loaders} over {self.samples} samples: {said}; {verdict}"
 
     def as_json(self) -> dict[str, Any]:
         """What ``--json`` writes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PHASES: tuple[PhaseName, ...] = ("load", "model", "train")
 CacheMode = Literal["any", "cold", "warm"]
 CACHE_MODES: tuple[CacheMode, ...] = ("any", "cold", "warm")
+_SLOW_MODULES = ("torchvision.datasets", "torchvision.transforms", "torchvision.transforms.v2")
 
 
 class Task(Protocol):
@@ -83,9 +85,13 @@ class Block:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Of our own loaders; most pipelines that people bring are made of torchvision."""
-        own = ":" in self.plan.loader
-        return ("numba", *(("torchvision.datasets", "torchvision.transforms") if own else ()))
+        """Of loaders that people bring, what they have made this process import, where it takes long."""
+        trains = self.plan.consumer is None and self.plan.phases != ("load",)
+        return (
+            "throughput.measure.warm",
+            *(name for name in _SLOW_MODULES if ":" in self.plan.loader and name in sys.modules),
+            *(("torch._dynamo",) if trains else ()),  # torch's optimisers import it
+        )
 
     def carry_out(self, tell: Tell) -> None:
         """Measure."""
