@@ -16,7 +16,7 @@ from throughput.ranks.company import Seat, Turn
 from throughput.ranks.measuring import together
 from throughput.ranks.merging import merge_epoch, merge_passes, merge_rows, slowest_share
 from throughput.ranks.pace import InStep
-from throughput.results import Pass, Phase, Row
+from throughput.results import Pass, Phase, RemoteReading, Row
 
 FAST = Pass(100, 2.0, 0.2, (0.1, 0.1), batch_begin_seconds=(0.0, 1.0))
 SLOW = Pass(80, 2.5, 1.0, (0.5, 0.5), batch_begin_seconds=(0.0, 1.2))
@@ -67,6 +67,16 @@ def test_in_training_alone_the_one_that_waits_is_the_straggler() -> None:
     rows = [Row("fake", "ok", train=Phase((one,))) for one in (FAST, FAST, waits)]
     (warning,) = merge_rows(rows, ["a", "b", "c"]).warnings
     assert warning.startswith("rank 2 on c is a straggler: it waits for its batches 60 % of the time")
+
+
+def test_what_ranks_read_at_once_adds_up_and_what_blocks_read_follows_on() -> None:
+    one = row(FAST, remote=RemoteReading(40_000_000, 10, 1, 5, 4.0, 20.0))
+    other = row(FAST, remote=RemoteReading(38_000_000, 9, 0, 5, 3.9, 20.0))
+    together = merge_rows([one, other], ["a", "b"]).remote
+    assert together == RemoteReading(78_000_000, 19, 1, 10, 4.0, 20.0)
+    assert together.megabytes_per_second == pytest.approx(19.5)
+    after_another = merge([one, other]).remote
+    assert after_another == RemoteReading(78_000_000, 19, 1, 10, 7.9, 20.0)
 
 
 def test_blocks_keep_their_ranks() -> None:

@@ -44,7 +44,7 @@ def merge(blocks: Sequence[Row]) -> Row:
         ledger=_ledger(blocks),
         timeline=_timeline(blocks),
         ranks=merge_shares([block.ranks for block in blocks]),
-        remote=merge_remote(blocks),
+        remote=merge_remote(blocks, at_once=False),
     )
     row = replace(row, cache=_cache(blocks, row.model))
     return replace(row, warnings=(*_told_by_blocks(blocks), *_warnings(row)))

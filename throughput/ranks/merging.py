@@ -66,7 +66,7 @@ def merge_rows(rows: Sequence[Row], hosts: Sequence[str]) -> Row:
             stage: statistics.fmean(row.stages[stage] for row in rows if stage in row.stages)
             for stage in first.stages
         },
-        remote=merge_remote(rows),
+        remote=merge_remote(rows, at_once=True),
         ranks=rank_shares(rows, hosts),
         warnings=_warnings(rows),
     )
@@ -89,13 +89,17 @@ def with_usage(row: Row, rows: Sequence[Row]) -> Row:
     )
 
 
-def merge_remote(rows: Sequence[Row]) -> RemoteReading | None:
-    """What was read from servers in all blocks, or by all ranks."""
+def merge_remote(rows: Sequence[Row], *, at_once: bool) -> RemoteReading | None:
+    """What was read from servers in all blocks, one after the other, or by all ranks at once."""
     readings = [row.remote for row in rows if row.remote is not None]
     if not readings:
         return None
-    summed = ("bytes_read", "requests", "retries", "cache_hits", "seconds")
-    return replace(readings[0], **{name: sum(getattr(one, name) for one in readings) for name in summed})
+    summed = ("bytes_read", "requests", "retries", "cache_hits")
+    # Ranks share their network: its rate is that of all of them, over the time that the longest took.
+    seconds = (max if at_once else sum)(one.seconds for one in readings)
+    return replace(
+        readings[0], seconds=seconds, **{name: sum(getattr(one, name) for one in readings) for name in summed}
+    )
 
 
 def rank_shares(rows: Sequence[Row], hosts: Sequence[str]) -> tuple[RankShare, ...]:
