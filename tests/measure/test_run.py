@@ -16,14 +16,18 @@ import psutil
 import pytest
 import torch
 
+from throughput.certificate import keeping
 from throughput.contracts import Progress, Source, Work, no_progress
 from throughput.errors import OptionError
 from throughput.measure.budget import Budget
 from throughput.measure.events import Doing, Event, Finished, Measured, Started
 from throughput.measure.nursery import Nursery
-from throughput.measure.plan import Block, Plan
+from throughput.measure.plan import Block, Certification, Plan, Task
 from throughput.measure.rounds import measure_rounds
-from throughput.results import PhaseName, Row
+from throughput.measure.run import certify
+from throughput.options import build_options
+from throughput.registry import load_loader
+from throughput.results import Certificate, Check, PhaseName, Row
 from throughput.sources import open_source
 from throughput.testing import FakeOptions, write_contract_images
 
@@ -349,3 +353,35 @@ def test_what_lies_in_the_current_folder_is_not_imported(
     monkeypatch.chdir(tmp_path)
     row = measure(plan_for(source, phases=("load",)))
     assert row.status == "ok", row.reason
+
+
+class NoNursery(Nursery):
+    """It starts nothing."""
+
+    def running(self, task: Task) -> Any:
+        raise AssertionError(f"a process is started for {task}")
+
+
+def test_a_certificate_that_is_kept_needs_no_process(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THROUGHPUT_CACHE", str(tmp_path))
+    check = Check("train.flip", False, "0 of 10 crops are mirrored", 0.0, 0.4)
+    made = Certificate(False, (check,))
+    monkeypatch.setattr(keeping, "make_certificate", lambda *_, **__: made)
+    work = Work(source, image_size=32, batch_size=8, workers=1)
+    torchvision = load_loader("torchvision")
+    keeping.cached_certificate(
+        torchvision, "torchvision", build_options(torchvision, {}), work, data=False, recertify=False
+    )
+    task = Certification("torchvision", {}, work, data=False, recertify=False)
+    assert certify(NoNursery(), task) == replace(made, cached=True)
+    for other in (
+        replace(task, recertify=True),
+        replace(task, data=True),
+        replace(task, options={"prefetch": 7}),
+        replace(task, loader="no_such_loader"),
+        replace(task, work=replace(work, device="cuda")),
+    ):
+        with pytest.raises(AssertionError, match="a process is started"):
+            certify(NoNursery(), other)

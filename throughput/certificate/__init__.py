@@ -9,7 +9,7 @@ images.py       the certificate's own images   coordinates.py  crops' boxes, rea
 reference.py    Pillow and torchvision         delivery.py     what a loader delivers
 """
 
-from throughput.certificate.keeping import cached_certificate
+from throughput.certificate.keeping import cached_certificate, kept_certificate
 from throughput.certificate.making import make_certificate
 
-__all__ = ["cached_certificate", "make_certificate"]
+__all__ = ["cached_certificate", "kept_certificate", "make_certificate"]

@@ -21,6 +21,17 @@ from throughput.measure.environment import libjpeg_turbo_version, versions
 from throughput.results import Certificate, Check
 
 
+def kept_certificate(
+    factory: LoaderFactory, name: str, options: Any, work: Work, *, data: bool
+) -> Certificate | None:
+    """What an earlier run found for the same loader, options, work and libraries; None where none did.
+
+    A loader that is given as ``module:attribute`` has none: its code may have changed in ways that nobody can
+    see. Raises RoomError.
+    """
+    return None if ":" in name else _read(_place(factory, name, options, work, data=data))
+
+
 def cached_certificate(
     factory: LoaderFactory,
     name: str,
@@ -31,23 +42,26 @@ def cached_certificate(
     recertify: bool,
     progress: Progress = no_progress,
 ) -> Certificate:
-    """``make_certificate``, or what it found earlier for the same loader, options, work and libraries.
+    """``kept_certificate``, unless it is to be made anew (``recertify``); else one that is made, and kept.
 
-    A loader that is given as ``module:attribute`` is certified anew each time: its code may have changed in
-    ways that nobody can see. Likewise with ``recertify``. Raises RoomError.
+    Raises RoomError.
     """
-    if ":" in name:
-        return make_certificate(factory, options, work, data=data, progress=progress)
-    path = cache_folder("certificates") / f"{_digest(factory, name, options, work, data=data)}.json"
-    if not recertify and (kept := _read(path)) is not None:
+    kept = None if recertify else kept_certificate(factory, name, options, work, data=data)
+    if kept is not None:
         return kept
     made = make_certificate(factory, options, work, data=data, progress=progress)
     # A loader that broke off may have done so for want of memory: that is no property of its code.
     broke_off = any(check.name.endswith(".run") for check in made.failed)
-    if made.comparable is not None and not broke_off:
+    if ":" not in name and made.comparable is not None and not broke_off:
+        path = _place(factory, name, options, work, data=data)
         with contextlib.suppress(OSError), whole_file(path) as file:  # it is made anew next time
             file.write(json.dumps(asdict(made)).encode())
     return made
+
+
+def _place(factory: LoaderFactory, name: str, options: Any, work: Work, *, data: bool) -> Path:
+    """The file of a certificate."""
+    return cache_folder("certificates") / f"{_digest(factory, name, options, work, data=data)}.json"
 
 
 def _read(path: Path) -> Certificate | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from throughput.contracts import Progress, no_progress
+from throughput.errors import ThroughputError
 from throughput.measure.disturbance import Snapshot, disturbances, take_snapshot
 from throughput.measure.environment import usable_cores
 from throughput.measure.events import Doing, Finished, Measured, Started
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Block, Certification
 from throughput.measure.telemetry import Sample, Telemetry, summarise, usage
+from throughput.options import build_options
+from throughput.registry import load_loader
 from throughput.results import Certificate, PhaseName, Row, Timeline, Window
 
 
@@ -82,7 +85,9 @@ def observe(
 
 
 def certify(nursery: Nursery, task: Certification, progress: Progress = no_progress) -> Certificate:
-    """Certify a loader in a fresh process."""
+    """Certify a loader in a fresh process, or find what an earlier run has kept."""
+    if (kept := _kept(task)) is not None:
+        return kept
     with nursery.running(task) as (_, events):
         for event in events:
             match event:
@@ -91,6 +96,22 @@ def certify(nursery: Nursery, task: Certification, progress: Progress = no_progr
                 case Finished(Certificate() as certificate):
                     return certificate
     raise AssertionError("a task ends with Finished")
+
+
+def _kept(task: Certification) -> Certificate | None:
+    """A kept certificate, for which no process is started: that would take seconds.
+
+    But where it is of a GPU, which this process leaves alone; that process looks for it.
+    """
+    if task.recertify or task.work.device != "cpu":
+        return None
+    from throughput.certificate import kept_certificate  # imports torch
+
+    with suppress(ThroughputError):  # that process meets it again, and tells of it
+        factory = load_loader(task.loader)
+        options = build_options(factory, task.options)
+        return kept_certificate(factory, task.loader, options, task.work, data=task.data)
+    return None
 
 
 def _with_usage(row: Row, samples: tuple[Sample, ...], windows: dict[PhaseName, Measured]) -> Row:
