@@ -89,7 +89,8 @@ class EpochLoader(Loader):
                 raise LoaderError(f"epoch {index} ended after {came} of {due} batches: its workers ended")
             self._faults += made.faults
             bad = self._handed_over.bad_of_rank + len(made.faults)
-            self._require_few(self._handed_over.bad_of_all + bad)
+            if made.faults:
+                self._require_few(self._handed_over.bad_of_all + bad, made.faults[-1])
             # Bad ones as well: those, too, are done with.
             self._handed_over.by_rank[made.ids] = True
             self._handed_over = self._handed_over._replace(bad_of_rank=bad)
@@ -148,14 +149,12 @@ class EpochLoader(Loader):
         shown, image = self._stand_in.ids.repeat(count), self._stand_in.images
         return np.full(count, -1), image.repeat(count, 1, 1, 1), shown
 
-    def _require_few(self, bad: int) -> None:
+    def _require_few(self, bad: int, last: Fault) -> None:
         most = self._work.max_errors
         if bad > most:
-            # Those of the epoch's earlier part may be all: they are counted in its state, and not named.
-            last = "".join(f", the last of them {one.sample}: {one.cause}" for one in self._faults[-1:])
             raise TooManyErrorsError(
-                f"more than {most} samples of an epoch are bad (--max-errors){last}; "
-                "`throughput check` lists all of them"
+                f"more than {most} samples of an epoch are bad (--max-errors), the last of them "
+                f"{last.sample}: {last.cause}; `throughput check` lists all of them"
             )
 
     def close(self) -> None:

@@ -54,6 +54,16 @@ def _base() -> Path:
         raise RoomError(f"no place for the cache folder ({error}): set THROUGHPUT_CACHE to one") from error
 
 
+def keep_compiled_code() -> None:
+    """Have torch.compile keep its code for later processes in the cache folder, unless it is told where.
+
+    It is code that will be run: in torch's own place, a name in /tmp that anybody can guess, others could lay
+    it down. Call it before torch._dynamo is imported, which settles the place.
+    """
+    with suppress(RoomError, CacheError):
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder("compiled")))
+
+
 def require_own(path: Path) -> None:
     """Raise CacheError where somebody else could have made a file or folder in the cache, or altered it.
 

@@ -29,7 +29,7 @@ class Delivered(NamedTuple):
 
     by_all: (N,), by id, those that all ranks had delivered when they last shared out the rest; by_rank: those
     that this rank has delivered since. Either is (0,) where there is none. epoch: -1: nothing of any.
-    bad_of_all, bad_of_rank: how many of either were bad samples.
+    bad_of_all: how many of the former one rank has met as bad samples, at most; bad_of_rank: of the latter.
     """
 
     epoch: int
@@ -112,7 +112,8 @@ def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for one in parts:
         for marks in (one.by_all, one.by_rank):
             every[: len(marks)] |= marks
-    bad = parts[0].bad_of_all + sum(one.bad_of_rank for one in parts)
+    # The limit on bad samples is each rank's: no rank is to reach it by what it did not meet.
+    bad = parts[0].bad_of_all + max(one.bad_of_rank for one in parts)
     marked = {"by_all": packed(every), "by_rank": "", "bad_of_all": bad, "bad_of_rank": 0}
     return first | marked | {"rank": None, "world_size": None}
 
@@ -146,17 +147,24 @@ def _identity(work: Work) -> dict[str, Any]:
 
 
 def _delivered(state: Mapping[str, Any], samples: object) -> Delivered:
-    epoch, of_all, of_rank = (state.get(name) for name in ("epoch", "bad_of_all", "bad_of_rank"))
+    epoch = state.get("epoch")
     if not (_is_count(epoch) and _is_count(samples) and state.get("samples") == samples):
         raise StateError("a state is damaged: it does not tell its epoch, or how many samples there are")
-    if not (_is_count(of_all) and _is_count(of_rank)):
-        raise StateError("a state is damaged: it does not tell how many samples were bad")
     by_all, by_rank = (unpacked(state.get(name), samples) for name in ("by_all", "by_rank"))
+    of_all, of_rank = (_bad(state, *one) for one in (("bad_of_all", by_all), ("bad_of_rank", by_rank)))
     return Delivered(epoch, by_all, by_rank, of_all, of_rank)
 
 
+def _bad(state: Mapping[str, Any], name: str, marks: Marks) -> int:
+    """How many samples of ``marks`` were bad; none where nobody has counted them."""
+    bad = state.get(name, 0)
+    if not (_is_count(bad) and bad <= np.count_nonzero(marks)):
+        raise StateError(f"a state is damaged: {name} is {bad!r}, of {np.count_nonzero(marks)} samples")
+    return bad
+
+
 def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _unmarked(ids: NDArray[np.int64], marks: Marks) -> NDArray[np.int64]:

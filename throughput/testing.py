@@ -316,7 +316,8 @@ class LoaderContract:
                 loader.load_state_dict(state)
         with self.resumable(self.work(source, seed=1)) as loader:
             marks = ({"by_rank": "AA=="}, {"by_rank": "%"})
-            for damage in ({"data": "another"}, {"epoch": -1}, *marks, {"bad_of_rank": -1}):
+            counts = ({"bad_of_rank": -1}, {"bad_of_rank": state["samples"] + 1}, {"bad_of_all": 1})
+            for damage in ({"data": "another"}, {"epoch": -1}, *marks, *counts):
                 with pytest.raises(StateError):
                     loader.load_state_dict(state | damage)
             assert sorted(self.ids_of(loader, 0)) == source.ids("train").tolist()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -148,29 +148,54 @@ def test_too_many_of_them_end_the_epoch(factory: LoaderFactory, on_error: OnErro
         run(factory, open_source(folders.damaged), on_error, max_errors=2)
 
 
-def test_the_limit_is_an_epochs_in_however_many_parts_it_is_read(
-    factory: LoaderFactory, folders: Damaged
-) -> None:
-    one = Work(
-        open_source(folders.damaged), image_size=32, batch_size=1, workers=1, on_error="skip", max_errors=2
-    )
-    options = factory.Options()
-    states = []
-    for rank in range(2):
-        work = factory.prepare(replace(one, rank=rank, world_size=2), options).work
-        with factory.open(work, options) as loader:
+class Parts:
+    """Epoch 0 of a loader in parts, which are read up to a bad sample or to the end."""
+
+    def __init__(self, factory: LoaderFactory, source: Source) -> None:
+        self._factory = factory
+        self._options = factory.Options()
+        self._work = Work(source, image_size=32, batch_size=1, workers=1, on_error="substitute")
+        self.told = 0
+
+    def read(self, state: Mapping[str, Any] | None, *, to_the_end: bool, **changes: Any) -> dict[str, Any]:
+        """The state after a part, of work with some changes."""
+        work = self._factory.prepare(replace(self._work, **changes), self._options).work
+        with self._factory.open(work, self._options) as loader:
             if not isinstance(loader, Resumable):
                 pytest.skip("this loader does not tell what it has delivered")
+            for _ in range(0 if state is None else 2):  # the second time changes nothing
+                loader.load_state_dict(state)
             for _ in loader.epoch(0):
-                if loader.take_faults():
+                told = len(loader.take_faults())
+                self.told += told
+                if told and not to_the_end:
                     break
-            states.append(loader.state_dict())
-    assert any(state["bad_of_rank"] for state in states)
-    with factory.open(factory.prepare(one, options).work, options) as loader:
-        assert isinstance(loader, Resumable)
-        loader.load_state_dict(merged(states))
-        with pytest.raises(TooManyErrorsError, match="more than 2 samples of an epoch are bad"):
-            list(loader.epoch(0))
+            self.told += len(loader.take_faults())
+            return loader.state_dict()
+
+
+@pytest.fixture
+def parts(factory: LoaderFactory, folders: Damaged) -> Parts:
+    return Parts(factory, open_source(folders.damaged))
+
+
+def test_the_limit_is_an_epochs_in_however_many_parts_it_is_read(parts: Parts) -> None:
+    first = parts.read(None, to_the_end=False)
+    assert first["bad_of_rank"] == parts.told in (1, 2)
+    last = parts.read(first, to_the_end=True, max_errors=3)
+    assert last["bad_of_rank"] == parts.told == 3
+    with pytest.raises(TooManyErrorsError, match="more than 2 samples of an epoch are bad"):
+        parts.read(first, to_the_end=True, max_errors=2)
+    assert parts.read(last, to_the_end=True, max_errors=2) == last, "nothing is left, and nothing of it bad"
+
+
+def test_no_rank_reaches_the_limit_by_what_another_met(parts: Parts) -> None:
+    states = [parts.read(None, to_the_end=True, rank=rank, world_size=2, max_errors=3) for rank in range(2)]
+    bad = [state["bad_of_rank"] for state in states]
+    assert sum(bad) == parts.told == 3
+    whole = merged(states)
+    assert (whole["bad_of_all"], whole["bad_of_rank"]) == (max(bad), 0)
+    assert parts.read(whole, to_the_end=True, max_errors=max(bad))["bad_of_all"] == max(bad)
 
 
 def test_a_batch_of_bad_samples_alone_is_left_out(factory: LoaderFactory, folders: Damaged) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from throughput.cache import cache_folder
 from throughput.contracts import Source, Work
 from throughput.measure.budget import Budget
 from throughput.measure.events import Finished
@@ -37,6 +38,15 @@ class Recording(FakeLoaderFactory):
 class Other(Recording): pass
 
 class Third(Recording): pass
+
+class Begins(FakeLoaderFactory):
+    def prepare(self, work, options, progress):
+        import sys
+        from throughput.normalise import normalise_rows
+        has = "torch._dynamo" in sys.modules, len(normalise_rows.signatures)
+        with open(os.environ["RECORD"], "a") as file:
+            print(*has, os.environ["TORCHINDUCTOR_CACHE_DIR"], file=file)
+        return super().prepare(work, options, progress)
 
 class FailsLater(Recording):
     def open(self, work, options):
@@ -118,6 +128,15 @@ def test_training_goes_on_from_round_to_round(nursery: Nursery, source: Source) 
     assert thrice.train_steps is not None
     assert thrice.train_steps > 2 * once.train_steps
     assert thrice.accuracy is not None, "measured in the last round"
+
+
+def test_what_takes_long_to_load_is_there_and_compiled_code_has_its_place(
+    source: Source, nursery: Nursery, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Training in this very process, as other tests do, names a place in its environment.
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    measure_rounds([plan_for(source, "Begins", ("train",), repeats=1)], nursery)
+    assert record.read_text().split() == ["True", "1", str(cache_folder("compiled"))]
 
 
 def test_no_epoch_is_touched_by_two_rounds(nursery: Nursery, source: Source) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from starting import run_ranks, try_ranks
 from torch import nn
 
@@ -223,18 +224,34 @@ def test_the_ledger_of_all_finds_what_no_rank_can_see(repeat: bool, faults: tupl
     assert (first.epochs[1].missing, first.epochs[1].duplicate) == faults
 
 
-def speaks_at_last(answered: Path) -> list[int]:
-    with in_company() as company:
-        deadline = time.monotonic() + 0.5
-        while company.rank == 0 and not answered.exists() and time.monotonic() < deadline:
-            pass
-        told = company.everyone(company.rank)
-        answered.touch()
-        return told
+def awaited(path: Path, seconds: float) -> None:
+    """Wait for a file, for so long at most."""
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def speaks_at_last(folder: Path, store_port: int) -> list[list[int]]:
+    """Rank 0 speaks once rank 1 has had the time to take what was said before for its answer."""
+    os.environ |= {"MASTER_PORT": str(store_port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    told = []
+    for meeting in range(2):
+        with in_company() as company:
+            speaks, answered = folder / f"{meeting} speaks", folder / f"{meeting} answered"
+            if company.rank == 0:
+                awaited(speaks, 60)
+                awaited(answered, 0.5)
+            else:
+                speaks.touch()
+            told.append(company.everyone(10 * meeting + company.rank))
+            answered.touch()
+    return told
 
 
 def test_ranks_are_answered_by_what_the_others_say_and_not_by_what_they_said_before(tmp_path: Path) -> None:
-    assert run_ranks(2, speaks_at_last, tmp_path / "answered") == [[0, 1], [0, 1]]
+    # As torchrun's, which goes on from one meeting to the next.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    assert run_ranks(2, speaks_at_last, tmp_path, store.port) == [[[0, 1], [10, 11]]] * 2
 
 
 def fails_in_one() -> None:

@@ -1,7 +1,8 @@
 """Each task runs in a fresh process, so that none finds what another left behind.
 
 Importing torch takes seconds. The nursery is a process that has imported it, has done nothing with it,
-and forks for each task: a child begins in the state of a process that has just started.
+and forks for each task: a child begins in the state of a process that has just started and imported what
+it, or a task before it, needs.
 
 ``python -m throughput.measure.nursery FD PARENT`` takes tasks from the socket FD. Both ends are this
 package, on this machine, by this user.
@@ -27,9 +28,8 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from throughput.cache import cache_folder
+from throughput.cache import keep_compiled_code
 from throughput.child_process import start_child
-from throughput.errors import ThroughputError
 from throughput.measure.events import Event, Finished
 from throughput.measure.plan import Task
 
@@ -217,12 +217,13 @@ def _main() -> None:
         del os.environ["PYTHONPATH"]
     if not _dies_with(parent):
         return
+    keep_compiled_code()
     from throughput.measure import child  # imports torch: what all this is for
 
     control = socket.socket(fileno=control_fd)
     messages = Connection(os.dup(control_fd))
-    # Python warns of forking where there are threads. The ones here are idle and numpy's, which prepares
-    # its own for a fork (pthread_atfork in OpenBLAS).
+    # Python warns of forking where there are threads. The ones here are idle, and numpy's and scipy's, which
+    # prepare their own for a fork (pthread_atfork in OpenBLAS).
     warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
     while True:
         told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
@@ -256,10 +257,6 @@ def _become(scratch: str, nursery: int) -> None:
     os.setpgid(0, 0)
     if not _dies_with(nursery):
         os._exit(1)
-    # What torch.compile keeps for the next process is not to go with this one's temporary folder. It is code
-    # that will be run: in torch's own place, a name in /tmp that anybody can guess, others could lay it down.
-    with contextlib.suppress(ThroughputError):
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder("compiled")))
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
 
 

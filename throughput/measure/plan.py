@@ -85,12 +85,16 @@ class Block:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Of loaders that people bring, what they have made this process import, where it takes long."""
-        trains = self.plan.consumer is None and self.plan.phases != ("load",)
+        """What normalises on a CPU; what torch's optimisers import; of what somebody's own pipeline has made
+        this process import, the slow part.
+        """
+        plan = self.plan
+        on_cpu = plan.work.device == "cpu"
+        has_optimiser = plan.consumer is None and plan.phases != ("load",)
         return (
-            "throughput.measure.warm",
-            *(name for name in _SLOW_MODULES if ":" in self.plan.loader and name in sys.modules),
-            *(("torch._dynamo",) if trains else ()),  # torch's optimisers import it
+            *(("throughput.measure.warm",) if on_cpu else ()),
+            *(("torch._dynamo",) if has_optimiser else ()),
+            *(name for name in _SLOW_MODULES if ":" in plan.loader and name in sys.modules),
         )
 
     def carry_out(self, tell: Tell) -> None:

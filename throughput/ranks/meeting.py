@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import signal
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_meetings = itertools.count(1)
+"""Of this process; all ranks enter the same ones in the same order."""
 _POLL = timedelta(seconds=0.5)
 _INTERRUPTED_SECONDS = 3.0
 """To find out whether a rank is gone, or somebody has just pressed Ctrl-C."""
@@ -58,7 +61,7 @@ class Meeting(Company):
 class _Talk:
     """Values from everyone to everyone, one exchange after the other.
 
-    One in each process: a second would count its exchanges from the first again, and find what was said then.
+    One in each meeting: a second would count its exchanges from the first again, and find what was said then.
     """
 
     def __init__(self, store: Store, signs: Signs, rank: int, size: int) -> None:
@@ -89,9 +92,11 @@ class _Talk:
 @contextmanager
 def meeting(place: Place) -> Iterator[Meeting]:
     """All ranks, from when each has come until it leaves. Raises RankLostError, naming one that is gone."""
-    store = connect(place, opens=True)
+    # torchrun's store outlives a meeting, and what was said there: the next has a part of its own.
+    part = f"all/{next(_meetings)}"
+    store = connect(place, part, opens=True)
     names = [f"rank {rank}" for rank in range(place.world_size)]
-    signs = Signs(connect(place), place.rank, names)
+    signs = Signs(connect(place, part), place.rank, names)
     signs.start()
     words = ""
     try:

@@ -17,7 +17,7 @@ _JOINING = timedelta(minutes=10)
 """A rank may have to import, and others of it to be started, on a slow file system."""
 
 
-def connect(place: Place, group: str = "all", *, opens: bool = False) -> Store:
+def connect(place: Place, group: str, *, opens: bool = False) -> Store:
     """A connection of its own to a group's part of the store. opens: rank 0 listens, unless torchrun does.
 
     Raises RankLostError where nobody listens.

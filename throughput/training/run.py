@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from throughput.cache import keep_compiled_code
 from throughput.command_line import command_line
 from throughput.contracts import Progress, no_progress
 from throughput.measure.block import device_uuid
@@ -35,6 +36,7 @@ def run(
 
     company: the ranks that train together; each gets the same results.
     """
+    keep_compiled_code()
     if company.size > 1:
         require_same_work(company, describe_work(_plan(training)))
     with Telemetry(os.getpid(), device_uuid(training.work.device)) as telemetry:
