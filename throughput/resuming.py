@@ -151,11 +151,11 @@ def _delivered(state: Mapping[str, Any], samples: object) -> Delivered:
     if not (_is_count(epoch) and _is_count(samples) and state.get("samples") == samples):
         raise StateError("a state is damaged: it does not tell its epoch, or how many samples there are")
     by_all, by_rank = (unpacked(state.get(name), samples) for name in ("by_all", "by_rank"))
-    of_all, of_rank = (_bad(state, *one) for one in (("bad_of_all", by_all), ("bad_of_rank", by_rank)))
+    of_all, of_rank = (_bad_count(state, *one) for one in (("bad_of_all", by_all), ("bad_of_rank", by_rank)))
     return Delivered(epoch, by_all, by_rank, of_all, of_rank)
 
 
-def _bad(state: Mapping[str, Any], name: str, marks: Marks) -> int:
+def _bad_count(state: Mapping[str, Any], name: str, marks: Marks) -> int:
     """How many samples of ``marks`` were bad; none where nobody has counted them."""
     bad = state.get(name, 0)
     if not (_is_count(bad) and bad <= np.count_nonzero(marks)):

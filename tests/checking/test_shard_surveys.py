@@ -172,10 +172,14 @@ def test_a_missing_shard_is_the_manifests_fault_and_the_others_are_listed(packed
     assert missing[0].faults[0].fault == "missing"
 
 
+def names_in(shard):
+    with tarfile.open(shard) as tar:
+        return tar.getnames()
+
+
 def test_samples_that_are_gone_are_counted_against_the_manifest(packed):
     shard = sorted(packed.rglob("*.tar"))[0]
-    names = tarfile.open(shard).getnames()  # noqa: SIM115 - of a test
-    overwrite(shard, header_of(shard, names[2]), b"\xaa" * BLOCK)
+    overwrite(shard, header_of(shard, names_in(shard)[2]), b"\xaa" * BLOCK)
     state = next(state for state in list_pieces(packed).shards if state.path == str(shard))
     assert (state.expected, state.reached) == (4, 3)
     assert {"tar", "samples missing"} <= {fault.fault for fault in state.faults}
@@ -214,8 +218,7 @@ def test_a_shard_alone_is_held_against_the_index_beside_it(packed, tmp_path):
         path.rename(alone / path.name)
     moved = alone / shard.name
     assert samples_in_index(str(moved)) == 4
-    fifth = tarfile.open(moved).getnames()[4]  # noqa: SIM115 - as above
-    moved.write_bytes(moved.read_bytes()[: header_of(moved, fifth)])
+    moved.write_bytes(moved.read_bytes()[: header_of(moved, names_in(moved)[4])])
     (state,) = list_pieces(alone).shards
     assert (state.expected, state.reached) == (4, 2)
     assert [fault.fault for fault in state.faults] == ["samples missing"]

@@ -123,7 +123,8 @@ class TestMeasured:
         assert rows["torchvision"]["options"]["prefetch"] == 3
         assert rows["webdataset"]["options"]["prefetch"] != 3
 
-    def test_nothing_temporary_is_left(self, measured, own_surroundings):  # noqa: ARG002 - after it
+    @pytest.mark.usefixtures("measured")  # the command has ended by then
+    def test_nothing_temporary_is_left(self, own_surroundings):
         assert nothing_half_written(Path(own_surroundings["THROUGHPUT_CACHE"]))
         assert list(Path(own_surroundings["TMPDIR"]).iterdir()) == []
 

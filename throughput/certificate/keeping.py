@@ -29,7 +29,8 @@ def kept_certificate(
     A loader that is given as ``module:attribute`` has none: its code may have changed in ways that nobody can
     see. Raises RoomError.
     """
-    return None if ":" in name else _read(_place(factory, name, options, work, data=data))
+    path = _place(factory, name, options, work, data=data)
+    return None if path is None else _read(path)
 
 
 def cached_certificate(
@@ -46,21 +47,22 @@ def cached_certificate(
 
     Raises RoomError.
     """
-    kept = None if recertify else kept_certificate(factory, name, options, work, data=data)
-    if kept is not None:
+    path = _place(factory, name, options, work, data=data)
+    if path is not None and not recertify and (kept := _read(path)) is not None:
         return kept
     made = make_certificate(factory, options, work, data=data, progress=progress)
     # A loader that broke off may have done so for want of memory: that is no property of its code.
     broke_off = any(check.name.endswith(".run") for check in made.failed)
-    if ":" not in name and made.comparable is not None and not broke_off:
-        path = _place(factory, name, options, work, data=data)
+    if path is not None and made.comparable is not None and not broke_off:
         with contextlib.suppress(OSError), whole_file(path) as file:  # it is made anew next time
             file.write(json.dumps(asdict(made)).encode())
     return made
 
 
-def _place(factory: LoaderFactory, name: str, options: Any, work: Work, *, data: bool) -> Path:
-    """The file of a certificate."""
+def _place(factory: LoaderFactory, name: str, options: Any, work: Work, *, data: bool) -> Path | None:
+    """The file of a certificate; None for a loader of which none is kept."""
+    if ":" in name:
+        return None
     return cache_folder("certificates") / f"{_digest(factory, name, options, work, data=data)}.json"
 
 

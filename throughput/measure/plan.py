@@ -21,6 +21,7 @@ PHASES: tuple[PhaseName, ...] = ("load", "model", "train")
 CacheMode = Literal["any", "cold", "warm"]
 CACHE_MODES: tuple[CacheMode, ...] = ("any", "cold", "warm")
 _SLOW_MODULES = ("torchvision.datasets", "torchvision.transforms", "torchvision.transforms.v2")
+"""Of those that pipelines are made of."""
 
 
 class Task(Protocol):
