@@ -77,6 +77,6 @@ class InferBenchmark:
                 certified=certified and how.certified,
             )
             del opened
-            return infer(inference, go_on=how.go_on, nursery=how.nursery)
+            return infer(inference, go_on=how.go_on, nursery=how.nursery, measure_block=how.measure_block)
 
         return self._measured(measure, chosen[-1])

@@ -21,8 +21,8 @@ from throughput.measure.environment import environment, usable_cores
 from throughput.measure.judge import judge
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Certification, Plan, describe_work, require_phases
-from throughput.measure.rounds import measure_rounds
-from throughput.measure.run import certify
+from throughput.measure.rounds import Measure, measure_rounds
+from throughput.measure.run import certify, measure
 from throughput.measure.suggestions import Possible
 from throughput.models.inference import Answering
 from throughput.models.onnx_files import OnnxError, OnnxFile
@@ -114,10 +114,11 @@ def infer(
     on_results: Callable[[Results], None] = lambda _: None,
     go_on: Callable[[Results], bool] = lambda _: True,
     nursery: Nursery | None = None,
+    measure_block: Measure = measure,
 ) -> Results:
     """A row for each loader, with its verdict. ``on_results`` is told the results so far after each block;
-    ``go_on`` before each, and where it answers False that was all. ``nursery`` is as for
-    ``throughput.bench``.
+    ``go_on`` before each, and where it answers False that was all. ``nursery`` and
+    ``measure_block`` are as for ``throughput.bench``.
 
     Raises a ThroughputError where nothing can be started.
     """
@@ -154,7 +155,14 @@ def infer(
             results = results_of(rows)
             on_results(results)
 
-        measure_rounds(plans, running, progress, on_block, go_on=lambda _: go_on(results))
+        measure_rounds(
+            plans,
+            running,
+            progress,
+            on_block,
+            go_on=lambda _: go_on(results),
+            measure_block=measure_block,
+        )
     on_results(results)
     return results
 

@@ -51,5 +51,10 @@ def cells(one: GateDecision) -> tuple[str, ...]:
 
 
 def reasons(decided: Sequence[GateDecision]) -> list[str]:
-    """A line for each decision that gives a reason."""
-    return [f"{one.test}: {one.decision}: {one.reason}" for one in decided if one.reason is not None]
+    """Lines: why a test failed or stayed undecided, and why its sides took no turns."""
+    found = [f"{one.test}: {one.decision}: {one.reason}" for one in decided if one.reason is not None]
+    return found + [
+        f"{one.test}: measured one after the other, as {one.obstacle}"
+        for one in decided
+        if one.obstacle is not None
+    ]

@@ -113,6 +113,7 @@ def _decided(one: GateDecision, results: Results) -> _Case:
     figures = {
         "decision": one.decision,
         "reason": one.reason,
+        "obstacle": one.obstacle,
         "loader": one.loader,
         "phase": one.phase,
         "base_images_per_second": one.base,

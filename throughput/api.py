@@ -40,7 +40,7 @@ from throughput.measure.nursery import Nursery
 from throughput.measure.plan import PHASES, CacheMode, Certification, Plan, describe_work, require_phases
 from throughput.measure.possible import possible_here
 from throughput.measure.prediction import check_first_suggestion
-from throughput.measure.rounds import measure_rounds
+from throughput.measure.rounds import Measure, measure_rounds
 from throughput.measure.run import certify as run_certification
 from throughput.opened import OpenLoader
 from throughput.options import build_options
@@ -161,6 +161,7 @@ def bench(
     on_results: Callable[[Results], None] = lambda _: None,
     go_on: Callable[[Results], bool] = lambda _: True,
     nursery: Nursery | None = None,
+    measure_block: Measure | None = None,
     company: Company = ALONE,
 ) -> Results:
     """Certify and measure loaders, and return what the command prints.
@@ -169,7 +170,8 @@ def bench(
     model's own by default. ``options`` holds each loader's own by loader name. ``certified`` False leaves the
     certificates out, and the rows say so. ``on_results`` is told the results so far after each block;
     ``go_on`` before each, and where it answers False that was all. ``nursery`` is one that goes on to the
-    next measurement, which saves the seconds that a new one takes to start. ``company`` are the ranks that
+    next measurement, which saves the seconds that a new one takes to start. ``measure_block`` makes a row of
+    one round of one loader; by default it is measured from beginning to end. ``company`` are the ranks that
     measure together (``throughput.ranks.company.in_company``); each gets the results of all. What tells of
     the data, its augmentation, its scale and its bad samples is as for ``open_loader``. Raises a
     ThroughputError where nothing can be started; a loader that cannot run here, or fails, is a row that says
@@ -235,7 +237,7 @@ def bench(
         work=describe_work(plans[0]),
         rows=(),
     )
-    blank, measure_block = begin(company, blank, cache=cache, check_prediction=check_prediction)
+    blank, usual = begin(company, blank, cache=cache, check_prediction=check_prediction)
     possible = possible_here(work, [factory for name in loader_names() if (factory := _loaded(name))])
     with Nursery() if nursery is None else nullcontext(nursery) as running:
 
@@ -263,7 +265,12 @@ def bench(
             on_results(results)
 
         measure_rounds(
-            plans, running, progress, on_block, go_on=lambda _: go_on(results), measure_block=measure_block
+            plans,
+            running,
+            progress,
+            on_block,
+            go_on=lambda _: go_on(results),
+            measure_block=measure_block or usual,
         )
         if check_prediction:
             results = check_first_suggestion(results, plans, running, certificate_of, progress)

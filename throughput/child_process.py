@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def start_child(
@@ -28,3 +32,10 @@ def start_child(
         start_new_session=True,
         env={**environment, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
     )
+
+
+def dies_with(parent: int) -> bool:
+    """Ask to be ended when ``parent`` is, should it be killed; False if it has been already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    return os.getppid() == parent

@@ -173,7 +173,8 @@ class GateDecision:
     loader: what was measured, in which phase. least_ratio: head's rate over base's must be this at least.
     ratio, low, high: of the paired rates, with the interval on which it was decided; None where there are too
     few pairs. confidence: of that interval, 0..1. base, head: images per second, the medians. reason: why it
-    failed, or could not be decided.
+    failed, or could not be decided. obstacle: why the two were measured one after the other; None where they
+    took turns of a fraction of a second.
     """
 
     test: str
@@ -189,3 +190,4 @@ class GateDecision:
     base: float | None = None
     head: float | None = None
     reason: str | None = None
+    obstacle: str | None = None

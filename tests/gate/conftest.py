@@ -11,14 +11,16 @@ LOADER = """
 from throughput.testing import FakeLoaderFactory, FakeOptions
 
 DELAY = {delay}
+BUSY = {busy}
 
 
 class Theirs(FakeLoaderFactory):
     name = "theirs"
 
     def open(self, work, options):
-        {broken}
-        return super().open(work, FakeOptions(batch_seconds=DELAY, inline=True, drop={drop}))
+        {opening}
+        options = FakeOptions(batch_seconds=DELAY, busy_seconds=BUSY, inline=True, drop={drop})
+        return super().open(work, options)
 """
 
 TEST = """
@@ -46,16 +48,19 @@ def checkout(tmp_path: Path) -> Checkout:
         name: str,
         *,
         delay: float = 0.01,
+        busy: float = 0.0,
         drop: int = 0,
         batch: int = 4,
         mark: str = "",
-        broken: str = "",
+        opening: str = "",
         test: str = TEST,
     ) -> Path:
         folder = tmp_path / name
         (folder / "loaders").mkdir(parents=True)
         (folder / "loaders" / "__init__.py").touch()
-        (folder / "loaders" / "theirs.py").write_text(LOADER.format(delay=delay, drop=drop, broken=broken))
+        (folder / "loaders" / "theirs.py").write_text(
+            LOADER.format(delay=delay, busy=busy, drop=drop, opening=opening)
+        )
         # What a project switches off for its daily tests, a gate needs all the same.
         (folder / "pytest.ini").write_text(
             "[pytest]\naddopts = -n 2 --benchmark-skip --throughput-fail-below=99%\n"

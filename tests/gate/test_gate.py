@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from throughput.measure.processes import ProcessTree
 
 Said = subprocess.CompletedProcess[str]
 TEST = "tests/test_theirs.py::test_loading"
@@ -73,6 +77,93 @@ def test_the_same_code_is_not_slower(gate, checkout) -> None:
     assert (decision["loader"], decision["phase"]) == ("given:Theirs", "load")
 
 
+NOTING = """
+import os, pathlib, threading, time
+
+        notes = (pathlib.Path(__file__).parents[2] / f"{os.getpid()}.notes").open("a", buffering=1)
+
+        def note():
+            while True:
+                print(time.perf_counter(), file=notes)
+                time.sleep(0.001)
+
+        threading.Thread(target=note, daemon=True).start()
+"""
+
+
+def test_one_side_stands_still_while_the_other_runs(gate, checkout, tmp_path) -> None:
+    """Each notes the time every millisecond, in a process for each pair."""
+    base, head = (checkout(name, delay=0, busy=0.01, opening=NOTING.strip()) for name in ("base", "head"))
+    said, decision = gate(base, head, "--seconds=1.5", "--budget=30s")
+    assert said.returncode == 0, said.stderr
+    assert decision["obstacle"] is None
+    files = sorted(tmp_path.glob("*.notes"))
+    assert len(files) >= 4, "two processes of both sides"
+    told = sorted([float(line) for line in file.read_text().splitlines()] for file in files)
+    # The pair that does not count, and the first one that does.
+    for one, other in (told[:2], told[2:4]):
+        for stopped, running in ((one, other), (other, one)):
+            gaps = [(before, after) for before, after in pairwise(stopped) if after - before > 0.03]
+            filled = [gap for gap in gaps if sum(gap[0] < time < gap[1] for time in running) > 8]
+            assert len(filled) >= 5, "they ran at the same time"
+
+
+def test_nothing_stays_behind_where_a_gate_is_killed(
+    script, checkout, images, surroundings, tmp_path
+) -> None:
+    """Not even processes that stand still at that moment."""
+    base, head = (checkout(name, delay=0, busy=0.01, opening=NOTING.strip()) for name in ("base", "head"))
+    command = [
+        script, "gate", "--base", base, "--head", head, "--seconds=30", "--budget=10m",
+        "--", f"--throughput-data={images}", "--throughput-workers=1",
+    ]  # fmt: skip
+    with subprocess.Popen(command, env=surroundings) as killed:
+        _await(lambda: len([file for file in tmp_path.glob("*.notes") if file.stat().st_size]) == 2)
+        tree = ProcessTree(killed.pid)()
+        assert tree is not None
+        killed.kill()
+    _await(lambda: not any(_runs(pid) for pid in tree.pids))
+
+
+def _await(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("loader", "why"),
+    [
+        (
+            {"opening": "import time, throughput.fake; throughput.fake.delay = time.sleep"},
+            "uses a core for",
+        ),
+        (
+            {
+                "delay": 0,
+                "busy": 0.01,
+                "opening": "import subprocess; subprocess.Popen(['sleep', '20'], start_new_session=True)",
+            },
+            "1 processes of head are in a group of their own",
+        ),
+    ],
+)
+def test_what_would_go_on_while_it_stands_still_takes_no_turns(gate, checkout, loader, why) -> None:
+    base, head = checkout("base", delay=0, busy=0.01), checkout("head", **loader)
+    said, decision = gate(base, head, "--fail-below=60%", "--seconds=0.5", "--budget=30s")
+    assert decision["decision"] == "not slower"
+    assert why in decision["obstacle"]
+    assert f"measured one after the other, as {decision['obstacle']}" in " ".join(said.stdout.split())
+
+
 def test_a_mark_has_the_last_word_on_the_margin(gate, checkout) -> None:
     mark = "@pytest.mark.throughput(min_ratio=0.05)"
     said, decision = gate(checkout("base", mark=mark), checkout("head", delay=0.02, mark=mark))
@@ -106,7 +197,7 @@ def test_a_head_that_breaks_fails(gate, checkout) -> None:
 
 def test_a_loader_that_breaks_in_one_test_leaves_the_next_one_as_it_is(gate, checkout) -> None:
     two = TWO_TESTS
-    base = checkout("base", test=two, broken="assert work.batch_size != 8")
+    base = checkout("base", test=two, opening="assert work.batch_size != 8")
     said, first = gate(base, checkout("head", delay=0.03, test=two), "--budget=40s")
     assert said.returncode == 1, said.stderr
     assert first["decision"] == "undecided"

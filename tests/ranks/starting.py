@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
+
+from throughput.measure.processes import ProcessTree
 
 SECONDS = 100
 """Ranks that take longer hang."""
@@ -30,15 +33,21 @@ class Torchrun:
     environment: dict[str, str]
 
     def __call__(self, ranks: int, *arguments: object, cwd: Any = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(ranks, "--standalone", *arguments),
-            env=self.environment,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        """Ends in an AssertionError that shows where each process stood, if they do not come to an end."""
+        command = self.command(ranks, "--standalone", *arguments)
+        environment = self.environment | {"PYTHONFAULTHANDLER": "1"}
+        with subprocess.Popen(
+            command, env=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as started:
+            try:
+                out, error = started.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                tree = ProcessTree(started.pid)()
+                for pid in () if tree is None else sorted(tree.pids):
+                    os.kill(pid, signal.SIGABRT)
+                out, error = started.communicate(timeout=SECONDS)
+                raise AssertionError(f"{command} hangs; so far\n{out}\n{error}") from None
+        return subprocess.CompletedProcess(command, started.returncode, out, error)
 
     def command(self, ranks: int, how: str | Sequence[str], *arguments: object) -> list[str]:
         """how: torchrun's own options."""

@@ -78,6 +78,10 @@ class Arm:
             raise self.gone()
         return message
 
+    def has_word(self, seconds: float) -> bool:
+        """Whether there is something to be heard, or comes within that time."""
+        return self.has_unheard or self.channel.has_word(seconds)
+
     def tell(self, **message: Any) -> None:
         """Say something. Raises ArmError where it has ended."""
         try:

@@ -7,10 +7,11 @@ other is text, and begins with ``PROTOCOL``.
 from __future__ import annotations
 
 import json
+import select
 import socket
 from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 _CHUNK_BYTES = 1 << 16
 
 
@@ -24,6 +25,10 @@ class Channel:
     def send(self, **message: Any) -> None:
         """Say something. Raises OSError where the other end is gone."""
         self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def has_word(self, timeout_seconds: float) -> bool:
+        """Whether the other end says something, or is gone, within that time."""
+        return b"\n" in self._pending or bool(select.select([self._socket], [], [], timeout_seconds)[0])
 
     def receive(self, timeout_seconds: float | None = None) -> dict[str, Any] | None:
         """What the other end says next; None where it is gone. Raises TimeoutError."""

@@ -38,7 +38,7 @@ class Gate:
     pytest_arguments: tuple[str, ...] = ()
     margin: float = 0.05
     budget_seconds: float = 300.0
-    seconds: float = 1.0
+    seconds: float = 2.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -83,8 +83,17 @@ def gate(plan: Gate, progress: Progress = no_progress, clock: Clock = time.monot
         for number, test in enumerate(tests):
             now = clock()
             share = max(0.0, begin + plan.budget_seconds - now) / (len(tests) - number)
-            draw = random.Random(plan.seed + number)
-            turns = Turns(test, (base, head), 1 - plan.margin, now + share, draw, clock, _of(test, tell))
+            turns = Turns(
+                test,
+                (base, head),
+                1 - plan.margin,
+                now + share,
+                plan.seconds,
+                scratch,
+                random.Random(plan.seed + number),
+                clock,
+                _of(test, tell),
+            )
             try:
                 runs.append(measure_in_turns(turns))
             except ArmError as error:

@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from throughput.differences import describe_difference, work_differences
 from throughput.errors import ThroughputError
 from throughput.gate.arms import Arm, ArmError
-from throughput.gate.decision import FEWEST_PAIRS, decide, error_at, is_look
+from throughput.gate.decision import FEWEST_PAIRS, decide, error_at
+from throughput.gate.pairs import Clock, Pairing, Pairs, measure_pairs
 from throughput.judgement import Decision
 from throughput.results import GateDecision, PhaseName, Results
 from throughput.results_reading import results_of
+from throughput.sources.remote.addresses import is_remote
 
-Clock = Callable[[], float]
 _WHERE_IT_LIES = ("source", "source_fingerprint")
 """Differs between two checkouts of the same images."""
-_HANGS_FACTOR = 20.0
-"""A round that takes so many times as long as the first one will not end."""
-_HANGS_LEAST_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Turns:
     """How to measure a test. arms: base, head. least_ratio: where the test's own mark does not say.
 
-    deadline_seconds: by the clock, when the last round should be over. tell: hears how far it is.
+    deadline_seconds: by the clock, when the last pair should be over. seconds: of a pass. scratch: a folder
+    of this user's own. tell: hears how far it is.
     """
 
     test: str
     arms: tuple[Arm, Arm]
     least_ratio: float
     deadline_seconds: float
+    seconds: float
+    scratch: Path
     draw: random.Random
     clock: Clock
     tell: Callable[[str], None]
@@ -71,21 +72,6 @@ class _Ended:
         return self.outcome not in ("passed", "skipped")
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """Images per second of each round, of so many as were planned; what they say, and why no more."""
-
-    base: list[float]
-    head: list[float]
-    decision: Decision = "undecided"
-    planned: int = FEWEST_PAIRS
-    reason: str | None = None
-
-    @property
-    def count(self) -> int:
-        return min(len(self.base), len(self.head))
-
-
 def measure_in_turns(turns: Turns) -> Results:
     """The run of one test: the rows of base and head, and the decision.
 
@@ -94,12 +80,12 @@ def measure_in_turns(turns: Turns) -> Results:
     ready = [_ready(arm, turns.test) for arm in turns.arms]
     both = [one for one in ready if isinstance(one, _Ready)]
     least_ratio = next((one.min_ratio for one in both[-1:] if one.min_ratio), turns.least_ratio)
-    pairs = _Pairs([], [], reason="it was not measured in both")
+    pairs = Pairs(reason="it was not measured in both")
     if len(both) == len(ready):
         for arm, one in zip(turns.arms, both, strict=True):
             _require_own_code(arm, one)
         reason = _other_work(*both) or _same_code(turns, *both)
-        pairs = _Pairs([], [], reason=reason) if reason else _pairs(turns, least_ratio)
+        pairs = Pairs(reason=reason) if reason else _measured(turns, least_ratio, *both)
     ended = [
         one if isinstance(one, _Ended) else _stopped(arm, turns.test)
         for arm, one in zip(turns.arms, ready, strict=True)
@@ -201,63 +187,33 @@ def _same_code(turns: Turns, base: _Ready, head: _Ready) -> str | None:
     )
 
 
-def _pairs(turns: Turns, least_ratio: float) -> _Pairs:
-    """Rounds in turn, each arm first as often as the other, until it is decided or time is up."""
-    began = turns.clock()
-    if began >= turns.deadline_seconds:
-        return _Pairs([], [], reason="no time was left for it: raise --budget")
-    turns.tell("first rounds, which do not count")
-    for arm in turns.arms:  # files are read, and code is compiled, for the first time
-        if _round(arm, None) is None:
-            return _Pairs([], [], reason=f"no image of {arm.side.name} counted")
-    hangs_seconds = max(_HANGS_LEAST_SECONDS, _HANGS_FACTOR * (turns.clock() - began))
-    rates: dict[str, list[float]] = {arm.side.name: [] for arm in turns.arms}
-    base, head = rates.values()
-    spent: list[float] = []
-    planned = FEWEST_PAIRS
-    first = turns.draw.randrange(2)
-    while True:
-        begin = turns.clock()
-        order = (0, 1) if (first + len(spent)) % 2 == 0 else (1, 0)
-        for place in order:
-            arm = turns.arms[place]
-            rate = _round(arm, hangs_seconds)
-            if rate is None:
-                return _Pairs(base, head, planned=planned, reason=f"no image of {arm.side.name} counted")
-            rates[arm.side.name].append(rate)
-        spent.append(turns.clock() - begin)
-        left_seconds = turns.deadline_seconds - turns.clock()
-        if len(spent) == 1:
-            planned = max(FEWEST_PAIRS, 1 + int(left_seconds / spent[0]))
-        is_last = len(spent) >= planned or left_seconds < statistics.fmean(spent)
-        if len(spent) >= FEWEST_PAIRS and (is_look(len(spent), planned) or is_last):
-            decision, ratio = decide(base, head, least_ratio, planned)
-            turns.tell(
-                f"{len(spent)} pairs, {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]: {decision}"
-            )
-            if decision != "undecided":
-                return _Pairs(base, head, decision, planned)
-        else:
-            turns.tell(f"{len(spent)} pairs")
-        if is_last:
-            few = len(spent) < FEWEST_PAIRS
-            pairs = f"{len(spent)} pair" + ("s" if len(spent) > 1 else "")
-            why = f"there was time for {pairs} only, {spent[0]:.0f} s each" if few else "time was up"
-            return _Pairs(base, head, planned=planned, reason=f"{why}: raise --budget, or free the machine")
+def _measured(turns: Turns, least_ratio: float, base: _Ready, head: _Ready) -> Pairs:
+    return measure_pairs(
+        Pairing(
+            turns.arms,
+            least_ratio,
+            _obstacle(base.run.work) or _obstacle(head.run.work),
+            turns.seconds,
+            turns.draw.randrange(2) == 1,
+            turns.scratch,
+            turns.deadline_seconds,
+            turns.clock,
+            turns.tell,
+        )
+    )
 
 
-def _round(arm: Arm, hangs_seconds: float | None) -> float | None:
-    """Images per second of one round; None where the loader failed, or delivered nothing that counts."""
-    arm.tell(go=True)
-    said = arm.heard(hangs_seconds)
-    if said["kind"] != "round":
-        arm.put_back(said)
-        return None
-    return said["images"] / said["seconds"] if said["images"] else None
+def _obstacle(work: Mapping[str, Any]) -> str | None:
+    """What would go on while the processes of a work stand still, or None."""
+    if work["device"] != "cpu":
+        return "a GPU has memory for one, and goes on with what it was given"
+    if is_remote(work["source"]):
+        return "a server goes on sending"
+    return "a pass from a cold cache begins with opening" if work["cache"] == "cold" else None
 
 
 def _told(
-    turns: Turns, least_ratio: float, ready: list[_Ready], ended: list[_Ended], pairs: _Pairs
+    turns: Turns, least_ratio: float, ready: list[_Ready], ended: list[_Ended], pairs: Pairs
 ) -> Results:
     """Both rows, and the decision: what broke comes before what was measured."""
     base, head = ended
@@ -284,12 +240,13 @@ def _told(
         phase=ready[-1].phase if ready else None,
         pairs=pairs.count,
         reason=reason,
+        obstacle=pairs.obstacle,
     )
     count = pairs.count
     if count:
         found = replace(found, base=statistics.median(pairs.base), head=statistics.median(pairs.head))
     if count >= FEWEST_PAIRS:
-        _, ratio = decide(pairs.base[:count], pairs.head[:count], least_ratio, pairs.planned)
+        _, ratio = decide(pairs.base, pairs.head, least_ratio, pairs.planned)
         found = replace(
             found,
             ratio=ratio.value,

@@ -23,7 +23,7 @@ from throughput.errors import (
 from throughput.measure.budget import Budget
 from throughput.measure.consumer import Consuming
 from throughput.measure.environment import usable_cores
-from throughput.measure.events import Doing, Finished, Measured, Started, Tell
+from throughput.measure.events import Doing, Finished, Measured, Opened, Started, Tell
 from throughput.measure.labels import Labels
 from throughput.measure.learning import Learning
 from throughput.measure.ledger import Ledger
@@ -32,6 +32,7 @@ from throughput.measure.phases import Step, Tick, run_epoch, run_passes
 from throughput.measure.plan import PHASES, Block
 from throughput.measure.plausible import implausible
 from throughput.measure.stages import time_stages
+from throughput.measure.stoppable import RunningClock
 from throughput.measure.storage import Storage
 from throughput.measure.stream import HasEpochs, LoaderStream, ReplayStream, Stream
 from throughput.measure.waiting import waiting_on
@@ -124,7 +125,7 @@ class _Measurement:
         self._plan = block.plan
         self._factory = factory
         self._tell = tell
-        self._clock = time.perf_counter
+        self._clock = time.perf_counter if block.clock is None else RunningClock(block.clock)
         self._device = torch.device(self._plan.work.device)
         self._options = build_options(factory, self._plan.options)
         # What workers may have ready: their prefetched batches and the one that each is at.
@@ -308,6 +309,9 @@ class _Measurement:
             first_batch_seconds = self._clock() - opened.begin_seconds
             step(first.batch)
             del first  # its memory is free for a later batch
+        if self._block.clock is not None:
+            self._tell(Opened())
+        if opened is not None:
             opened.stream.settle(self._made_ahead)
         waiting = waiting_on(self._device)
         # With a number of steps given, all ranks take as many. Their loaders alone need not keep in step.

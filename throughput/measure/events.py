@@ -16,6 +16,14 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """What is measured next runs, and nothing of it is measured before the parent asks for the next event.
+
+    Told where the block has a ``clock``.
+    """
+
+
+@dataclass(frozen=True)
 class Doing:
     """Progress: ``done`` of ``total`` units, None where the total is unknown."""
 
@@ -40,5 +48,5 @@ class Finished:
     result: object
 
 
-Event = Started | Doing | Measured | Finished
+Event = Started | Opened | Doing | Measured | Finished
 Tell = Callable[[Event], None]

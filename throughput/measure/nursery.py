@@ -11,7 +11,6 @@ package, on this machine, by this user.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import os
@@ -29,15 +28,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from throughput.cache import keep_compiled_code
-from throughput.child_process import start_child
-from throughput.measure.events import Event, Finished
+from throughput.child_process import dies_with, start_child
+from throughput.measure.events import Event, Finished, Opened
 from throughput.measure.plan import Task
 
 MODULE = "throughput.measure.nursery"
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 0.3
 _CHECK_SECONDS = 0.01
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 _OWN_PATH = "THROUGHPUT_PYTHONPATH"
 """Carries the user's own PYTHONPATH past the one that the nursery is started with."""
 _TRACERS = ("COV_CORE_", "COVERAGE_PROCESS_")
@@ -69,15 +67,15 @@ class Nursery:
         """Run a task in a fresh process: its pid, and its events until Finished.
 
         On leaving, by whatever way, the process and all its workers are gone. A process that dies
-        without a word is told of as a failure.
+        without a word is told of as a failure. It waits with an event Opened until the next one is asked for.
         """
-        ours, theirs = os.pipe()
-        events = Connection(ours, writable=False)
+        ours, theirs = socket.socketpair()
+        events = Connection(ours.detach())
         # Workers that are killed leave their sockets' folders behind; these go with their own folder.
         scratch = tempfile.mkdtemp(prefix="tp-")
         child: _Child | None = None
         try:
-            messages = self._send(theirs, scratch, task)
+            messages = self._send(theirs.detach(), scratch, task)
             child = _Child(messages)
             yield child.pid, _events(events, child, task)
         finally:
@@ -176,11 +174,14 @@ def _events(events: Connection, child: _Child, task: Task) -> Iterator[Event]:
         while events.poll(0 if status is not None else _POLL_SECONDS):
             try:
                 event: Event = events.recv()
-            except EOFError:
+            except (EOFError, ConnectionResetError):
                 break
             yield event
             if isinstance(event, Finished):
                 return
+            if isinstance(event, Opened):
+                with contextlib.suppress(BrokenPipeError):  # its end is noticed in the next turn
+                    events.send(None)
         if status is not None:
             yield Finished(task.failed(_obituary(status)))
             return
@@ -215,7 +216,7 @@ def _main() -> None:
     os.environ["PYTHONPATH"] = os.environ.pop(_OWN_PATH, "")
     if not os.environ["PYTHONPATH"]:
         del os.environ["PYTHONPATH"]
-    if not _dies_with(parent):
+    if not dies_with(parent):
         return
     keep_compiled_code()
     from throughput.measure import child  # imports torch: what all this is for
@@ -242,7 +243,7 @@ def _main() -> None:
             messages.close()
             warnings.resetwarnings()
             _become(scratch, nursery)
-            child.perform(pickle.loads(task), Connection(descriptors[0], readable=False))
+            child.perform(pickle.loads(task), Connection(descriptors[0]))
         # Here and in the child: whoever comes first, the group is there before its number is told.
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)
@@ -255,16 +256,9 @@ def _main() -> None:
 def _become(scratch: str, nursery: int) -> None:
     """Turn the forked process into one of its own: its group, its temporary folder, its end."""
     os.setpgid(0, 0)
-    if not _dies_with(nursery):
+    if not dies_with(nursery):
         os._exit(1)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
-
-
-def _dies_with(parent: int) -> bool:
-    """Ask to be ended when ``parent`` is, should it be killed; False if it has been already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    return os.getppid() == parent
 
 
 if __name__ == "__main__":

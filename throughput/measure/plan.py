@@ -74,7 +74,9 @@ class Block:
 
     number: of the round, from 0. first_epoch: the first one that no earlier block has touched. state: the
     file in which training is carried from block to block. last: the accuracy is measured at its end. group:
-    the name under which the measuring processes of all ranks join; None: there is one.
+    the name under which the measuring processes of all ranks join; None: there is one. clock: the file that
+    tells for how long the process has stood still (``StoodStill``), where another one stops it now and then;
+    it then tells when it is about to measure, and waits.
     """
 
     plan: Plan
@@ -83,6 +85,7 @@ class Block:
     state: Path
     last: bool
     group: str | None = None
+    clock: Path | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from throughput.contracts import Progress, no_progress
 from throughput.errors import ThroughputError
 from throughput.measure.disturbance import Snapshot, disturbances, take_snapshot
 from throughput.measure.environment import usable_cores
-from throughput.measure.events import Doing, Finished, Measured, Started
+from throughput.measure.events import Doing, Finished, Measured, Opened, Started
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Block, Certification
 from throughput.measure.telemetry import Sample, Telemetry, summarise, usage
@@ -50,8 +50,15 @@ def observe(
     block: Block,
     progress: Progress = no_progress,
     started: Callable[[int], None] = lambda _: None,
+    opened: Callable[[int], None] = lambda _: None,
+    measured: Callable[[], None] = lambda: None,
 ) -> Observed:
-    """Measure one round of one loader. started: told the pid of the process, which leads its own group."""
+    """Measure one round of one loader.
+
+    started, opened: told the pid of the process, which leads its own group; the latter where the block has a
+    clock, before anything is measured. As such a process stands still now and then, nothing is said of what
+    it used. measured: told when a phase has been.
+    """
     telemetry: Telemetry | None = None
     windows: dict[PhaseName, Measured] = {}
     with ExitStack() as stack:
@@ -60,13 +67,16 @@ def observe(
         before = take_snapshot()
         for event in events:
             match event:
-                case Started(device_uuid):
+                case Opened():
+                    opened(pid)
+                case Started(device_uuid) if block.clock is None:
                     before = take_snapshot()
                     telemetry = stack.enter_context(Telemetry(pid, device_uuid))
                 case Doing(text, done, total):
                     progress(text, done, total)
                 case Measured(phase):
                     windows[phase] = event
+                    measured()
                 case Finished(Row() as row):
                     # By its name alone it came back; with it goes what a given one carries.
                     row = replace(row, loader=block.plan.loader)

@@ -4,22 +4,32 @@ What is said, in order: ``hello``; ``collected`` (the tests that measure somethi
 (those that both arms have); then for each test ``ready`` (what it is about to measure), answered by ``go``,
 and after each round ``round`` (its images and seconds), answered by ``go``; where the answer is no, or a
 loader failed, ``done`` with all that was measured, or ``broken`` where nothing could be; and ``ended`` for
-each test. See ``throughput.gate``.
+each test. A ``go`` tells how long a pass is. It may come with a clock: a round then begins with ``opened``
+(its group of processes, which the gate stops and lets go on from then on), answered by ``begin``, and
+``measured`` (how busy they were) comes before ``round``. See ``throughput.gate``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from throughput.child_process import dies_with
+from throughput.contracts import Progress
 from throughput.gate.channel import PROTOCOL, Channel, inherited
-from throughput.results import PhaseName, Results
+from throughput.measure.nursery import Nursery
+from throughput.measure.plan import Block
+from throughput.measure.run import measure, observe
+from throughput.pytesting.use import Use, apart_from
+from throughput.results import PhaseName, Results, Row
 
 MEASURED = "throughput_measured"
 """The fixture that whatever measures is made of."""
@@ -34,54 +44,98 @@ class Arm:
 
     def agree(self, tests: list[str], errors: list[str]) -> list[str]:
         """Of the tests that measure, those to run, in order. errors: what could not be collected."""
-        self._channel.send(kind="collected", tests=tests, errors=errors)
-        return list(self._heard()["run"])
+        self.say("collected", tests=tests, errors=errors)
+        return list(self.heard()["run"])
 
-    def turns(self, test: str, phase: PhaseName, min_ratio: float | None) -> Callable[[Results], bool]:
-        """Asked before each round; waits for the gate's word."""
-        passes = 0
+    def turns(self, test: str, phase: PhaseName, min_ratio: float | None) -> Turns:
+        """Those of a test."""
+        return Turns(self, test, phase, min_ratio)
 
-        def go_on(results: Results) -> bool:
-            nonlocal passes
-            if not results.rows:
-                own = _imported(Path.cwd(), but_not=self._other)
-                strangers = [] if self._other == Path.cwd() else _imported(self._other, but_not=Path.cwd())
-                self._channel.send(
-                    kind="ready",
-                    test=test,
-                    phase=phase,
-                    min_ratio=min_ratio,
-                    results=results.to_json(),
-                    strangers=[name for name, _ in strangers],
-                    own=[name for name, file in own if not _is_test(file)],
-                    tests=_digest(file for _, file in own if _is_test(file)),
-                )
-            else:
-                measured = getattr(results.rows[0], phase)
-                new, passes = measured.passes[passes:], len(measured.passes)
-                images, seconds = (sum(getattr(one, name) for one in new) for name in ("images", "seconds"))
-                self._channel.send(kind="round", test=test, images=images, seconds=seconds)
-            return bool(self._heard()["go"])
-
-        return go_on
+    def opening_words(self, phase: PhaseName, min_ratio: float | None, results: Results) -> dict[str, Any]:
+        """What the gate is to know of a test before anything is measured."""
+        own = _imported(Path.cwd(), but_not=self._other)
+        strangers = [] if self._other == Path.cwd() else _imported(self._other, but_not=Path.cwd())
+        return {
+            "phase": phase,
+            "min_ratio": min_ratio,
+            "results": results.to_json(),
+            "strangers": [name for name, _ in strangers],
+            "own": [name for name, file in own if not _is_test(file)],
+            "tests": _digest(file for _, file in own if _is_test(file)),
+        }
 
     def measured(self, test: str, results: Results) -> None:
         """All rounds of a test are over, or it broke."""
-        self._channel.send(kind="done", test=test, results=results.to_json())
+        self.say("done", test=test, results=results.to_json())
 
     def failed(self, test: str, reason: str) -> None:
         """Nothing could be measured."""
-        self._channel.send(kind="broken", test=test, reason=reason)
+        self.say("broken", test=test, reason=reason)
 
     def ended(self, test: str, outcome: str, reason: str) -> None:
         """A test is over, whatever it did."""
-        self._channel.send(kind="ended", test=test, outcome=outcome, reason=reason)
+        self.say("ended", test=test, outcome=outcome, reason=reason)
 
-    def _heard(self) -> dict[str, Any]:
+    def say(self, kind: str, **message: Any) -> None:
+        """Tell the gate something."""
+        self._channel.send(kind=kind, **message)
+
+    def heard(self) -> dict[str, Any]:
+        """What the gate says next. Ends the session where it is gone."""
         heard = self._channel.receive()
         if heard is None:
             pytest.exit("the gate is gone", returncode=3)
         return heard
+
+
+class Turns:
+    """The rounds of a test, which begin when the gate says so."""
+
+    def __init__(self, arm: Arm, test: str, phase: PhaseName, min_ratio: float | None) -> None:
+        self._arm = arm
+        self._test = test
+        self._phase: PhaseName = phase
+        self._min_ratio = min_ratio
+        self._passes = 0
+        self._heard: dict[str, Any] = {}
+
+    def go_on(self, results: Results) -> bool:
+        """Asked before each round; waits for the gate's word."""
+        if not results.rows:
+            words = self._arm.opening_words(self._phase, self._min_ratio, results)
+            self._say("ready", **words)
+        else:
+            measured = getattr(results.rows[0], self._phase)
+            new, self._passes = measured.passes[self._passes :], len(measured.passes)
+            images, seconds = (sum(getattr(one, name) for one in new) for name in ("images", "seconds"))
+            batches = sum(len(one.batch_wait_seconds) for one in new)
+            self._say("round", images=images, batches=batches, seconds=seconds)
+        self._heard = self._arm.heard()
+        return bool(self._heard["go"])
+
+    def measure_block(self, nursery: Nursery, block: Block, progress: Progress) -> Row:
+        """A round: from beginning to end, or, where the gate gave a clock, when and as long as it lets it."""
+        said = self._heard
+        budget = replace(block.plan.budget, seconds=said["seconds"], steps=said["steps"])
+        block = replace(block, plan=replace(block.plan, budget=budget))
+        if said["clock"] is None:
+            return measure(nursery, block, progress)
+        path = Path(said["clock"])
+        use: Use | None = None
+
+        def opened(group: int) -> None:
+            nonlocal use
+            self._say("opened", group=group, apart=apart_from(group))
+            self._arm.heard()
+            use = Use(group, path)
+
+        def measured() -> None:
+            self._say("measured", busy=None if use is None else use.busy())
+
+        return observe(nursery, replace(block, clock=path), progress, opened=opened, measured=measured).row
+
+    def _say(self, kind: str, **message: Any) -> None:
+        self._arm.say(kind, test=self._test, **message)
 
 
 class _Hooks:
@@ -125,7 +179,9 @@ _ARM = pytest.StashKey[Arm]()
 
 def join_gate(config: pytest.Config) -> None:
     """Connect to the gate that started this session, which measures whatever else is switched off."""
-    signal.signal(signal.SIGTERM, _interrupt)  # so that what measures for us is ended, and cleans up
+    # Whatever ends the gate, what measures for us is ended, and cleans up: it may stand still just now.
+    signal.signal(signal.SIGTERM, _interrupt)
+    dies_with(os.getppid())
     for name in ("benchmark_skip", "benchmark_disable"):
         if hasattr(config.option, name):
             setattr(config.option, name, False)

@@ -103,6 +103,7 @@ class Benchmark:
                     certified=certified and how.certified,
                     go_on=how.go_on,
                     nursery=how.nursery,
+                    measure_block=how.measure_block,
                     **cast(Settings, {**how.settings, **settings}),
                 )
 

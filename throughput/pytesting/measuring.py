@@ -12,6 +12,8 @@ import pytest
 from throughput.errors import ThroughputError
 from throughput.measure.budget import Budget
 from throughput.measure.nursery import Nursery
+from throughput.measure.rounds import Measure
+from throughput.measure.run import measure
 from throughput.pytesting.arm import Arm, arm_of
 from throughput.pytesting.kept import records_of
 from throughput.pytesting.limits import Judged, judge_rate, judge_ratio, limits_of, saved_run
@@ -28,7 +30,8 @@ class How:
 
     data, settings: where the test does not say. budget: of the test's own seconds, steps and repeats, for
     what the session does not say. certified: False where nothing is timed. alone: one loader in one phase,
-    for a gate. go_on: asked before each round. nursery: of the whole session.
+    for a gate. go_on: asked before each round. measure_block: measures a round, where not as usual. nursery:
+    of the whole session.
     """
 
     data: str | None
@@ -37,6 +40,7 @@ class How:
     certified: bool
     alone: bool
     go_on: Callable[[Results], bool]
+    measure_block: Measure
     nursery: Nursery
 
 
@@ -112,6 +116,10 @@ class Measured:
 
     def _how(self, arm: Arm | None, phase: PhaseName) -> How:
         option = self._item.config.getoption
+        turns = None
+        if arm is not None:
+            min_ratio = limits_of(self._item, of_mark=True).min_ratio
+            turns = arm.turns(self._item.nodeid, phase, min_ratio)
         named = {
             "batch_size": option("throughput_batch"),
             "workers": option("throughput_workers"),
@@ -125,9 +133,8 @@ class Measured:
             ),
             certified=self._timed,
             alone=arm is not None,
-            go_on=(lambda _: True)
-            if arm is None
-            else arm.turns(self._item.nodeid, phase, limits_of(self._item, of_mark=True).min_ratio),
+            go_on=(lambda _: True) if turns is None else turns.go_on,
+            measure_block=measure if turns is None else turns.measure_block,
             nursery=_nursery_of(self._item.config),
         )
 

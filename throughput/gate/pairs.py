@@ -1,0 +1,137 @@
+"""Pair after pair of one test, until it is known whether the head is slower."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from throughput.gate.arms import Arm
+from throughput.gate.decision import FEWEST_PAIRS, decide, is_look
+from throughput.gate.pair import Length, Pair, Round, one_after_the_other, side_by_side
+from throughput.judgement import Decision
+
+Clock = Callable[[], float]
+_HANGS_FACTOR = 20.0
+"""A pair that takes so many times as long as the first one will not end."""
+_HANGS_LEAST_SECONDS = 60.0
+_FIRST_SECONDS = 1.0
+"""Of a pass in which files are read, and code is compiled, for the first time."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How to measure pairs. arms: base, head. least_ratio: what head must reach of base's rate.
+
+    obstacle: why both may not be open at the same time, and take turns; None where they may. seconds: of a
+    pass. head_first: in the first pair. scratch: a folder of this user's own. deadline_seconds: by the clock,
+    when the last pair should be over. tell: hears how far it is.
+    """
+
+    arms: tuple[Arm, Arm]
+    least_ratio: float
+    obstacle: str | None
+    seconds: float
+    head_first: bool
+    scratch: Path
+    deadline_seconds: float
+    clock: Clock
+    tell: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images per second of each pair, of so many as were planned; what they say, and why no more.
+
+    obstacle: why the two took no turns; None where they did.
+    """
+
+    base: tuple[float, ...] = ()
+    head: tuple[float, ...] = ()
+    decision: Decision = "undecided"
+    planned: int = FEWEST_PAIRS
+    reason: str | None = None
+    obstacle: str | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.base)
+
+    def plus(self, done: tuple[Round, Round]) -> Pairs:
+        """With another pair."""
+        base, head = (one.images / one.seconds for one in done)
+        return replace(self, base=(*self.base, base), head=(*self.head, head))
+
+
+def measure_pairs(pairing: Pairing) -> Pairs:
+    """Pairs, each arm first as often as the other, until it is decided or time is up. Raises ArmError."""
+    began = pairing.clock()
+    if began >= pairing.deadline_seconds:
+        return Pairs(reason="no time was left for it: raise --budget")
+    pairing.tell("a first pair, which does not count")
+    first = Length(min(_FIRST_SECONDS, pairing.seconds))
+    pair = _measure(pairing, first, pairing.obstacle, pairing.head_first, None)
+    pairs = Pairs(obstacle=pairing.obstacle or pair.obstacle)
+    patience_seconds = max(_HANGS_LEAST_SECONDS, _HANGS_FACTOR * (pairing.clock() - began))
+    spent: list[float] = []
+    while (done := _done(pair)) is not None:
+        begin = pairing.clock()
+        length = _alike(done, pairing.seconds)
+        head_first = pairing.head_first == (len(spent) % 2 == 0)
+        pair = _measure(pairing, length, pairs.obstacle, head_first, patience_seconds)
+        if (done := _done(pair)) is None:
+            break
+        pairs = pairs.plus(done)
+        spent.append(pairing.clock() - begin)
+        left_seconds = pairing.deadline_seconds - pairing.clock()
+        if pairs.count == 1:
+            pairs = replace(pairs, planned=max(FEWEST_PAIRS, 1 + int(left_seconds / spent[0])))
+        is_last = pairs.count >= pairs.planned or left_seconds < statistics.fmean(spent)
+        pairs = _decided(pairs, pairing, is_last=is_last)
+        if pairs.decision != "undecided":
+            return pairs
+        if is_last:
+            return replace(pairs, reason=_why_no_more(spent))
+    failed = next(arm for arm, one in zip(pairing.arms, pair.rounds, strict=True) if one is None)
+    return replace(pairs, reason=f"no image of {failed.side.name} counted")
+
+
+def _done(pair: Pair) -> tuple[Round, Round] | None:
+    base, head = pair.rounds
+    return None if base is None or head is None else (base, head)
+
+
+def _alike(done: tuple[Round, Round], seconds: float) -> Length:
+    """As many batches for both as the slower one took in so long: the same ones, if the loaders are alike."""
+    return Length(seconds, max(1, round(seconds * min(one.batches / one.seconds for one in done))))
+
+
+def _measure(
+    pairing: Pairing,
+    length: Length,
+    obstacle: str | None,
+    head_first: bool,
+    patience_seconds: float | None,
+) -> Pair:
+    if obstacle is None:
+        return side_by_side(pairing.arms, length, head_first, patience_seconds, pairing.scratch)
+    return one_after_the_other(pairing.arms, length, head_first, patience_seconds)
+
+
+def _decided(pairs: Pairs, pairing: Pairing, *, is_last: bool) -> Pairs:
+    """With what is known now, where it is time for a look."""
+    if pairs.count < FEWEST_PAIRS or not (is_look(pairs.count, pairs.planned) or is_last):
+        pairing.tell(f"{pairs.count} pairs")
+        return pairs
+    decision, ratio = decide(pairs.base, pairs.head, pairing.least_ratio, pairs.planned)
+    pairing.tell(f"{pairs.count} pairs, {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]: {decision}")
+    return replace(pairs, decision=decision)
+
+
+def _why_no_more(spent_seconds: list[float]) -> str:
+    count = len(spent_seconds)
+    why = "time was up"
+    if count < FEWEST_PAIRS:
+        why = f"there was time for {count} pair{'s' if count > 1 else ''} only, {spent_seconds[0]:.0f} s each"
+    return f"{why}: raise --budget, or free the machine"
