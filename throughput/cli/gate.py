@@ -62,7 +62,7 @@ _LOG_SECONDS = 15.0
     help="Stop by then, decided or not; the tests share it.",
 )
 @click.option(
-    "--seconds", type=float, default=2.0, show_default=True, metavar="S", help="Length of a round's pass."
+    "--seconds", type=float, default=1.5, show_default=True, metavar="S", help="Length of a round's pass."
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if it stays undecided, too.")
 @seed_option

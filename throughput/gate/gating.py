@@ -38,7 +38,7 @@ class Gate:
     pytest_arguments: tuple[str, ...] = ()
     margin: float = 0.05
     budget_seconds: float = 300.0
-    seconds: float = 2.0
+    seconds: float = 1.5
     seed: int = 0
 
     def __post_init__(self) -> None:

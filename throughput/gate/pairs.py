@@ -16,7 +16,7 @@ Clock = Callable[[], float]
 _HANGS_FACTOR = 20.0
 """A pair that takes so many times as long as the first one will not end."""
 _HANGS_LEAST_SECONDS = 60.0
-_FIRST_SECONDS = 1.0
+_FIRST_SECONDS = 0.5
 """Of a pass in which files are read, and code is compiled, for the first time."""
 
 
