@@ -82,6 +82,9 @@ def measure_pairs(pairing: Pairing) -> Pairs:
         pair = _measure(pairing, length, pairs.obstacle, head_first, patience_seconds)
         if (done := _done(pair)) is None:
             break
+        if pair.obstacle is not None:  # the first pair did not show it: what the others told is not true
+            pairs, spent = Pairs(obstacle=pair.obstacle), []
+            continue
         pairs = pairs.plus(done)
         spent.append(pairing.clock() - begin)
         left_seconds = pairing.deadline_seconds - pairing.clock()
