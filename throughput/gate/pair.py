@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ def side_by_side(
         said = [arm.heard(patience_seconds) for arm in arms]
         opened = [one["kind"] == "opened" for one in said]
         runners = [
-            _Runner(arm, one["group"], one["apart"], clock)
+            _Runner(arm, one, clock)
             for arm, one, clock, is_open in zip(arms, said, clocks, opened, strict=True)
             if is_open
         ]
@@ -98,14 +98,14 @@ def side_by_side(
 
 
 class _Runner:
-    """The processes of one side. group: the number of their group. apart: how many are in another one."""
+    """The processes of one side. opened: what it said of them."""
 
-    def __init__(self, arm: Arm, group: int, apart: int, clock: StoodStill) -> None:
+    def __init__(self, arm: Arm, opened: Mapping[str, Any], clock: StoodStill) -> None:
         self.arm = arm
-        self.apart = apart
+        self.opened = opened
         self.is_over = False
         self.busy: float | None = None
-        self._group = group
+        self._group: int = opened["group"]
         self._clock = clock
         self._since: float | None = None
 
@@ -182,11 +182,11 @@ def _take_turns(
 
 def _obstacle(runner: _Runner) -> str | None:
     name, busy = runner.arm.side.name, runner.busy
-    if runner.apart:
-        return f"{runner.apart} processes of {name} are in a group of their own, and would run on"
-    if busy is None:
+    if apart := runner.opened["apart"]:
+        return f"{apart} processes of {name} are in a group of their own, and would run on"
+    if not runner.opened["is_told"]:
         return f"it cannot be told how busy the processes of {name} are"
-    if busy < BUSY:
+    if busy is not None and busy < BUSY:
         return f"{name} uses a core for {busy:.0%} of the time only, and what it waits for would go on"
     return None
 

@@ -125,7 +125,8 @@ class Turns:
 
         def opened(group: int) -> None:
             nonlocal use
-            self._say("opened", group=group, apart=apart_from(group))
+            use = Use(group, path)
+            self._say("opened", group=group, apart=apart_from(group), is_told=use.is_told)
             self._arm.heard()
             use = Use(group, path)
 

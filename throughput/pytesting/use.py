@@ -19,11 +19,16 @@ class Use:
         self._clock = RunningClock(clock)
         self._begin_seconds, self._before = self._clock(), self._runnable_seconds()
 
+    @property
+    def is_told(self) -> bool:
+        """Whether this kernel tells how busy processes are."""
+        return bool(self._before)
+
     def busy(self) -> float | None:
         """For which share of the time that they ran all cores were busy, or one of the processes was, 0..1.
 
         Waiting for a core counts: others may use it. What is not busy waits for something else, as a server,
-        which goes on while they stand still. None where that cannot be told.
+        which goes on while they stand still. None where they have ended meanwhile.
         """
         seconds, now = self._clock() - self._begin_seconds, self._runnable_seconds()
         if not now or seconds <= 0:
@@ -35,9 +40,10 @@ class Use:
         """For how long the threads of each process ran, or waited for a core (proc(5), schedstat)."""
         tree, found = self._tree(), {}
         for pid in () if tree is None else tree.pids:
-            with suppress(OSError):  # it has ended, or this kernel does not tell
-                told = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-                found[pid] = sum(int(ran) + int(waited) for ran, waited, _ in told) / 1e9
+            for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError):  # it has ended
+                    ran, waited, _ = path.read_text().split()
+                    found[pid] = found.get(pid, 0.0) + (int(ran) + int(waited)) / 1e9
         return found
 
 
