@@ -38,7 +38,8 @@ class Use:
 
     def _runnable_seconds(self) -> dict[int, float]:
         """For how long the threads of each process ran, or waited for a core (proc(5), schedstat)."""
-        tree, found = self._tree(), {}
+        tree = self._tree()
+        found: dict[int, float] = {}
         for pid in () if tree is None else tree.pids:
             for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
                 with suppress(OSError):  # it has ended
