@@ -1,12 +1,12 @@
 """Slower, not slower, or not known yet: what the pairs measured so far say.
 
-The ratio of each pair is head's rate over base's, of two rounds that ran one after the other. Deciding as
-soon as an interval says enough means looking at it again and again, and each look is another chance to be
-wrong: a 95 % interval, looked at after each pair, errs far more often than in 5 % of cases. So it is looked
-at after each eighth of the pairs that there is time for, and the interval of an early look is the wider, so
-that all looks together err in 5 %: the group-sequential bounds of O'Brien and Fleming (1979, Biometrics
-35:549), for eight looks, in Jennison and Turnbull, "Group Sequential Methods" (2000), table 2.3. Their normal
-quantiles become Student's by the same probability.
+The ratio of each pair is head's rate over base's, of two rounds that were measured next to each other.
+Deciding as soon as an interval says enough means looking at it again and again, and each look is another
+chance to be wrong: a 95 % interval, looked at after each pair, errs far more often than in 5 % of cases. So
+it is looked at after each eighth of the pairs that there is time for, and the interval of an early look is
+the wider, so that all looks together err in 5 %: the group-sequential bounds of O'Brien and Fleming (1979,
+Biometrics 35:549), for eight looks, in Jennison and Turnbull, "Group Sequential Methods" (2000), table 2.3.
+Their normal quantiles become Student's by the same probability.
 """
 
 from __future__ import annotations

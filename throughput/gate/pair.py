@@ -184,7 +184,7 @@ def _obstacle(runner: _Runner) -> str | None:
     name, busy = runner.arm.side.name, runner.busy
     if apart := runner.opened["apart"]:
         return f"{apart} processes of {name} are in a group of their own, and would run on"
-    if not runner.opened["is_told"]:
+    if not runner.opened["busy_is_known"]:
         return f"it cannot be told how busy the processes of {name} are"
     if busy is not None and busy < BUSY:
         return f"{name} uses a core for {busy:.0%} of the time only, and what it waits for would go on"

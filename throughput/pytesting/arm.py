@@ -47,9 +47,9 @@ class Arm:
         self.say("collected", tests=tests, errors=errors)
         return list(self.heard()["run"])
 
-    def turns(self, test: str, phase: PhaseName, min_ratio: float | None) -> Turns:
+    def rounds(self, test: str, phase: PhaseName, min_ratio: float | None) -> Rounds:
         """Those of a test."""
-        return Turns(self, test, phase, min_ratio)
+        return Rounds(self, test, phase, min_ratio)
 
     def opening_words(self, phase: PhaseName, min_ratio: float | None, results: Results) -> dict[str, Any]:
         """What the gate is to know of a test before anything is measured."""
@@ -88,7 +88,7 @@ class Arm:
         return heard
 
 
-class Turns:
+class Rounds:
     """The rounds of a test, which begin when the gate says so."""
 
     def __init__(self, arm: Arm, test: str, phase: PhaseName, min_ratio: float | None) -> None:
@@ -126,9 +126,9 @@ class Turns:
         def opened(group: int) -> None:
             nonlocal use
             use = Use(group, path)
-            self._say("opened", group=group, apart=apart_from(group), is_told=use.is_told)
+            self._say("opened", group=group, apart=apart_from(group), busy_is_known=use.busy_is_known)
             self._arm.heard()
-            use = Use(group, path)
+            use = Use(group, path)  # from now on: it may have waited for the other side to be opened
 
         def measured() -> None:
             self._say("measured", busy=None if use is None else use.busy())

@@ -116,10 +116,10 @@ class Measured:
 
     def _how(self, arm: Arm | None, phase: PhaseName) -> How:
         option = self._item.config.getoption
-        turns = None
+        rounds = None
         if arm is not None:
             min_ratio = limits_of(self._item, of_mark=True).min_ratio
-            turns = arm.turns(self._item.nodeid, phase, min_ratio)
+            rounds = arm.rounds(self._item.nodeid, phase, min_ratio)
         named = {
             "batch_size": option("throughput_batch"),
             "workers": option("throughput_workers"),
@@ -133,8 +133,8 @@ class Measured:
             ),
             certified=self._timed,
             alone=arm is not None,
-            go_on=(lambda _: True) if turns is None else turns.go_on,
-            measure_block=measure if turns is None else turns.measure_block,
+            go_on=(lambda _: True) if rounds is None else rounds.go_on,
+            measure_block=measure if rounds is None else rounds.measure_block,
             nursery=_nursery_of(self._item.config),
         )
 

@@ -20,7 +20,7 @@ class Use:
         self._begin_seconds, self._before = self._clock(), self._runnable_seconds()
 
     @property
-    def is_told(self) -> bool:
+    def busy_is_known(self) -> bool:
         """Whether this kernel tells how busy processes are."""
         return bool(self._before)
 
