@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from throughput.errors import ThroughputError
-from throughput.measure.pagecache import counts_reads, require_cold
+from throughput.measure.pagecache import counts_reads, require_cold, require_warm
 
 FAKE = "throughput.testing:FakeLoaderFactory"
 SLOW_MODEL = "--model=throughput.testing:sleep_200ms"
@@ -22,6 +22,17 @@ def make_loader():
     generator = torch.Generator().manual_seed(0)
     for _ in range(4):
         yield torch.rand((8, 3, 32, 32), generator=generator), torch.zeros(8, dtype=torch.int64)
+"""
+
+WATCHED = """
+from throughput.loaders.imagefolder import TorchvisionLoaderFactory
+from throughput.measure.pagecache import resident_share
+
+class Watched(TorchvisionLoaderFactory):
+    def open(self, work, options):
+        with open("resident.txt", "a") as told:
+            print(resident_share(work.source.files()), file=told)
+        return super().open(work, options)
 """
 
 
@@ -114,6 +125,23 @@ def test_a_cold_pass_reads_the_files_from_the_device(bench, images):
     assert evidence["bytes_read"] >= 0.95 * evidence["bytes_delivered"] > 0
     assert 0 <= evidence["fetch_stall_fraction"] <= 1
     assert "read from the device" in ran.stdout
+
+
+def test_what_happens_at_first_use_only_is_over_before_the_files_are_made_cold(bench, images, tmp_path):
+    files = tuple(path for path in Path(images).rglob("*") if path.is_file())
+    try:
+        if not counts_reads(files):
+            pytest.skip("nobody counts reads on this file system")
+        require_cold(files)
+    except ThroughputError as error:
+        pytest.skip(str(error))
+    require_warm(files)
+    (tmp_path / "watched_loader.py").write_text(WATCHED)
+    ran, _ = bench("--loader=watched_loader:Watched", "--cache=cold", "--phases=load", "--repeats=1")
+    assert ran.returncode == 0, ran.stderr
+    rehearsed, cold, *_ = map(float, (tmp_path / "resident.txt").read_text().split())
+    assert rehearsed == 1, "the first opening in a process, with all that is compiled or loaded then"
+    assert cold == 0
 
 
 def test_a_cold_pass_that_reads_nothing_is_a_failed_row(bench, images):

@@ -41,6 +41,7 @@ from throughput.ranks.company import Company, joined
 from throughput.ranks.ledgers import LedgerOfAll
 from throughput.registry import load_loader, missing_requirements
 from throughput.results import LedgerCount, Phase, PhaseName, Preparation, Row
+from throughput.sources.remote.source import RemoteShardSource
 from throughput.sources.splits import all_held_out
 
 REPLAYED_BATCHES = 2
@@ -140,6 +141,8 @@ class _Measurement:
         plan = self._plan
         with self._company.first_on_each_machine():
             prepared = self._factory.prepare(plan.work, self._options, self._progress)
+        if plan.cache == "cold" and ("load" in plan.phases or "train" in plan.phases):
+            self._rehearse(prepared.work)
         network = Network(prepared.work, self._block.state.with_suffix(f".{self._block.number}.requests"))
         prepared = replace(prepared, work=network.work)
         # A loader converts for training, and the copy holds both splits.
@@ -199,6 +202,14 @@ class _Measurement:
         except Exception as error:  # noqa: BLE001 - a backend may fail in any way
             warning = f"its stages could not be timed: {type(error).__name__}: {error}"
             return replace(row, warnings=(*row.warnings, " ".join(warning.split())))
+
+    def _rehearse(self, work: Work) -> None:
+        """Take a batch: what is compiled or loaded at its first use is not what a device takes to read."""
+        self._tell(Doing("a rehearsal, from any cache", 0, None))
+        with self._factory.open(work, self._options) as loader:
+            next(self._consumer.feed(loader, work).epoch(0), None)
+        if isinstance(work.source, RemoteShardSource):
+            work.source.forget()  # nor may it be fetching ahead still
 
     def _load(self, work: Work, storage: Storage) -> Phase:
         # A GPU finishes batches behind the host's back; the pass waits for it at its end.
