@@ -98,10 +98,10 @@ def test_one_side_stands_still_while_the_other_runs(gate, checkout, tmp_path) ->
     assert said.returncode == 0, said.stderr
     assert decision["obstacle"] is None
     files = sorted(tmp_path.glob("*.notes"))
-    assert len(files) >= 4, "two processes of both sides"
+    assert len(files) >= 6, "two processes of both sides for each pair"
     told = sorted([float(line) for line in file.read_text().splitlines()] for file in files)
-    # The pair that does not count, and the first one that does.
-    for one, other in (told[:2], told[2:4]):
+    assert told[0][-1] < told[1][0], "in the pair that does not count, one comes after the other"
+    for one, other in (told[2:4], told[4:6]):
         for stopped, running in ((one, other), (other, one)):
             gaps = [(before, after) for before, after in pairwise(stopped) if after - before > 0.03]
             filled = [gap for gap in gaps if sum(gap[0] < time < gap[1] for time in running) > 8]
@@ -144,7 +144,7 @@ def _runs(pid: int) -> bool:
     [
         (
             {"opening": "import time, throughput.fake; throughput.fake.delay = time.sleep"},
-            "uses a core for",
+            "head waits for",
         ),
         (
             {
@@ -152,7 +152,7 @@ def _runs(pid: int) -> bool:
                 "busy": 0.01,
                 "opening": "import subprocess; subprocess.Popen(['sleep', '20'], start_new_session=True)",
             },
-            "1 processes of head are in a group of their own",
+            "1 of head's processes is in a group of its own",
         ),
     ],
 )
@@ -162,6 +162,31 @@ def test_what_would_go_on_while_it_stands_still_takes_no_turns(gate, checkout, l
     assert decision["decision"] == "not slower"
     assert why in decision["obstacle"]
     assert f"measured one after the other, as {decision['obstacle']}" in " ".join(said.stdout.split())
+
+
+def test_a_side_that_waits_for_a_part_of_its_time_takes_no_turns(gate, checkout) -> None:
+    """In turns, half of what it waits for would pass unseen."""
+    base = checkout("base", delay=0, busy=0.06)
+    sleeping = "import time, throughput.fake; throughput.fake.delay = time.sleep"
+    head = checkout("head", delay=0.02, busy=0.06, opening=sleeping)
+    said, decision = gate(base, head, "--fail-below=25%", "--seconds=0.5")
+    assert said.returncode in (0, 1), said.stderr
+    assert decision["obstacle"].startswith("head waits for ")
+    assert decision["decision"] != "failed"
+
+
+def test_rules_of_daily_tests_do_not_apply(gate, checkout) -> None:
+    """A test lasts here for as long as there is something to measure."""
+    mark = "pytestmark = [pytest.mark.timeout(1), pytest.mark.flaky(reruns=2)]"
+    base, head = checkout("base", mark=mark), checkout("head", mark=mark)
+    for folder in (base, head):
+        (folder / "conftest.py").write_text(
+            "def pytest_runtest_setup(item):\n"
+            "    assert not [mark for mark in item.iter_markers() if mark.name in ('timeout', 'flaky')]\n"
+        )
+    said, decision = gate(base, head, "--fail-below=60%")
+    assert said.returncode == 0, said.stderr
+    assert decision["decision"] == "not slower"
 
 
 def test_a_mark_has_the_last_word_on_the_margin(gate, checkout) -> None:
@@ -231,14 +256,19 @@ def test_a_test_that_only_one_side_has_is_undecided(gate, checkout) -> None:
     assert "only the head has this test" in new.stdout
 
 
-def test_the_same_code_from_elsewhere_is_told(gate, checkout, tmp_path) -> None:
+@pytest.mark.parametrize("beside", [(), ("__init__.py", "common.py")], ids=str)
+def test_the_same_code_from_elsewhere_is_told(gate, checkout, tmp_path, beside) -> None:
     base, head = checkout("base"), checkout("head")
+    for name in beside:
+        for folder in (base, head):
+            (folder / "tests" / name).touch()
     (tmp_path / "elsewhere").mkdir()
     (base / "loaders").rename(tmp_path / "elsewhere" / "loaders")
     shutil.rmtree(head / "loaders")
     for folder in (base, head):
         (folder / "conftest.py").write_text(
             f"import sys\nsys.path.insert(0, {str(tmp_path / 'elsewhere')!r})\n"
+            + "".join(f"import tests.{name.removesuffix('.py')}\n" for name in beside)
         )
     said, decision = gate(base, head)
     assert said.returncode == 0, said.stderr

@@ -11,7 +11,7 @@ import select
 import socket
 from typing import Any
 
-PROTOCOL = 2
+PROTOCOL = 3
 _CHUNK_BYTES = 1 << 16
 
 

@@ -2,29 +2,34 @@
 
 What drifts on a machine within a second is as large as what a gate looks for. So both are open at the same
 time, and take turns of a fraction of a second: the processes of one stand still (SIGSTOP) while those of the
-other run. Each reads a clock that stands still with it.
+other run. Each reads a clock that stands still with it. What may not be measured so is measured from its
+beginning to its end, one side after the other.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 from throughput.gate.arms import Arm, ArmError
+from throughput.gate.idleness import Idleness, apart_from, is_known
 from throughput.measure.stoppable import StoodStill
 
-TURN_SECONDS = 0.05
-"""Long beside what goes on by itself while a process stands still, such as a read that comes to its end;
-short beside what drifts. With noisy neighbours, the ratio of two passes of 2 s varied by 2.1 % with turns of
-0.03 s, by 3.0 % with 0.1 s, and by 9.8 % with 0.5 s."""
-BUSY = 0.8
-"""Processes that are busy for so much of their time gain little by what goes on while they stand still."""
+TURN_SECONDS = (0.025, 0.075)
+"""Long beside what stopping and going on cost; short beside what drifts. Drawn anew each time, as is who
+comes first: what has a period of its own, as a quota of CPU time in each tenth of a second, would else hit
+one side."""
+_LOOK_SECONDS = 0.02
+"""A span of time in which it is seen whether processes wait."""
+_TURNS_A_LOOK = 5
+"""Looking takes a millisecond or two, in which both sides stand still."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,28 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Of base and of head; None where the loader failed, or nothing counted.
+class Idle:
+    """Seconds in which the processes of a side were looked at, and those in which they waited."""
 
-    obstacle: why the two should not take turns, as they showed by doing so; None where they may.
+    seconds: float = 0.0
+    idle_seconds: float = 0.0
+
+    def __add__(self, other: Idle) -> Idle:
+        return Idle(self.seconds + other.seconds, self.idle_seconds + other.idle_seconds)
+
+    @property
+    def share(self) -> float:
+        return self.idle_seconds / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Of base and of head. rounds: None where the loader failed, or nothing counted. idle: as far as it was
+    looked at. obstacle: why the two may not take turns, whatever they wait for; None where they may.
     """
 
     rounds: tuple[Round | None, Round | None]
+    idle: tuple[Idle, Idle] = (Idle(), Idle())
     obstacle: str | None = None
 
 
@@ -60,54 +80,89 @@ def one_after_the_other(
 ) -> Pair:
     """Measure each from beginning to end. patience_seconds: for each; None: as long as it takes."""
     rounds: list[Round | None] = [None, None]
-    for place in (1, 0) if head_first else (0, 1):
+    for place in _order(head_first):
         arms[place].tell(go=True, clock=None, **vars(length))
         rounds[place] = _round(arms[place], patience_seconds)
     return Pair((rounds[0], rounds[1]))
 
 
+def looked_at(arms: Sequence[Arm], length: Length, head_first: bool, scratch: Path) -> Pair:
+    """The same, seeing whether the two may take turns: nothing is stopped. Raises ArmError."""
+    rounds: list[Round | None] = [None, None]
+    idle = [Idle(), Idle()]
+    obstacles: list[str | None] = [None, None]
+    for place in _order(head_first):
+        arm = arms[place]
+        with _clocks((arm,), scratch) as (clock,):
+            arm.tell(go=True, clock=str(clock.path), **vars(length))
+            runner = _runner(arm, clock, None)
+            if runner is not None:
+                arm.tell(begin=True)
+                runner.look_on()
+                idle[place], obstacles[place] = runner.idle, _obstacle(runner)
+            rounds[place] = _round(arm, None)
+    return Pair((rounds[0], rounds[1]), (idle[0], idle[1]), next(filter(None, obstacles), None))
+
+
 def side_by_side(
-    arms: Sequence[Arm], length: Length, head_first: bool, patience_seconds: float | None, scratch: Path
+    arms: Sequence[Arm], length: Length, draw: random.Random, patience_seconds: float | None, scratch: Path
 ) -> Pair:
     """Open both, then measure them in turns. scratch: a folder of this user's own. Raises ArmError."""
+    with _clocks(arms, scratch) as clocks:
+        for arm, clock in zip(arms, clocks, strict=True):
+            arm.tell(go=True, clock=str(clock.path), **vars(length))
+        runners = [_runner(arm, clock, patience_seconds) for arm, clock in zip(arms, clocks, strict=True)]
+        open_ones = [runner for runner in runners if runner is not None]
+        with _stopped(open_ones):
+            for runner in open_ones:
+                runner.arm.tell(begin=True)
+            if len(open_ones) == len(arms):
+                _take_turns(open_ones, draw, patience_seconds)
+        rounds = [_round(arm, patience_seconds) for arm in arms]
+        idle = [Idle() if runner is None else runner.idle for runner in runners]
+        return Pair(
+            (rounds[0], rounds[1]), (idle[0], idle[1]), next(filter(None, map(_obstacle, open_ones)), None)
+        )
+
+
+def _order(head_first: bool) -> tuple[int, int]:
+    return (1, 0) if head_first else (0, 1)
+
+
+@contextmanager
+def _clocks(arms: Sequence[Arm], scratch: Path) -> Iterator[list[StoodStill]]:
     paths = [scratch / f"{arm.side.name}.clock" for arm in arms]
     try:
-        clocks = [StoodStill(path) for path in paths]
-        for arm, path in zip(arms, paths, strict=True):
-            arm.tell(go=True, clock=str(path), **vars(length))
-        said = [arm.heard(patience_seconds) for arm in arms]
-        opened = [one["kind"] == "opened" for one in said]
-        runners = [
-            _Runner(arm, one, clock)
-            for arm, one, clock, is_open in zip(arms, said, clocks, opened, strict=True)
-            if is_open
-        ]
-        for arm, one, is_open in zip(arms, said, opened, strict=True):
-            if not is_open:
-                arm.put_back(one)
-        with _stopped(runners):
-            for runner in runners:
-                runner.arm.tell(begin=True)
-            if all(opened):
-                _take_turns(runners[::-1] if head_first else runners, patience_seconds)
-        rounds = [_round(arm, patience_seconds) for arm in arms]
-        return Pair((rounds[0], rounds[1]), next(filter(None, map(_obstacle, runners)), None))
+        yield [StoodStill(path) for path in paths]
     finally:
         for path in paths:
             path.unlink(missing_ok=True)
 
 
-class _Runner:
-    """The processes of one side. opened: what it said of them."""
+def _runner(arm: Arm, clock: StoodStill, patience_seconds: float | None) -> _Runner | None:
+    """An arm that was told to go, once its loader is open; None where it failed."""
+    said = arm.heard(patience_seconds)
+    if said["kind"] == "opened":
+        return _Runner(arm, said["group"], clock)
+    arm.put_back(said)
+    return None
 
-    def __init__(self, arm: Arm, opened: Mapping[str, Any], clock: StoodStill) -> None:
+
+class _Runner:
+    """The processes of one side, a group that stands still or runs."""
+
+    def __init__(self, arm: Arm, group: int, clock: StoodStill) -> None:
         self.arm = arm
-        self.opened = opened
+        self.apart = apart_from(group)
         self.is_over = False
-        self.busy: float | None = None
-        self._group: int = opened["group"]
+        self._group = group
         self._clock = clock
         self._since: float | None = None
+        self._idleness = Idleness(group)
+
+    @property
+    def idle(self) -> Idle:
+        return Idle(self._idleness.seconds, self._idleness.idle_seconds)
 
     def stop(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -119,8 +174,10 @@ class _Runner:
             self._since = None
         self._signal(signal.SIGCONT)
 
-    def run(self, seconds: float) -> None:
-        """Let it run for so long, or until it has been measured just now."""
+    def run(self, seconds: float, *, look: bool) -> None:
+        """Let it run for so long, or until it has been measured just now. look: see whether it waits."""
+        if look and not self.is_over:
+            self._idleness.begin()
         end = time.perf_counter() + seconds
         self.go_on()
         while (left_seconds := end - time.perf_counter()) > 0:
@@ -131,12 +188,19 @@ class _Runner:
                 self._hear()
                 break
         self.stop()
+        if look and not self.is_over:
+            self._idleness.end()
+
+    def look_on(self) -> None:
+        """See whether it waits until it has been measured; it runs."""
+        self._idleness.begin()
+        while not self.arm.has_word(_LOOK_SECONDS):
+            self._idleness.end()
+        self._hear()
 
     def _hear(self) -> None:
-        said: dict[str, Any] = self.arm.heard()
-        if said["kind"] == "measured":
-            self.busy = said["busy"]
-        else:
+        said = self.arm.heard()
+        if said["kind"] != "measured":
             self.arm.put_back(said)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -157,22 +221,24 @@ def _stopped(runners: Sequence[_Runner]) -> Iterator[None]:
 
 
 def _take_turns(
-    runners: Sequence[_Runner], patience_seconds: float | None, clock: Callable[[], float] = time.monotonic
+    runners: Sequence[_Runner],
+    draw: random.Random,
+    patience_seconds: float | None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Until both have been measured; each comes first as often as the other.
+    """Until both have been measured.
 
     One that is through still has its turns: it may hold what the other waits for. Raises ArmError.
     """
     begin = clock()
-    order = list(runners)
-    while not all(runner.is_over for runner in order):
-        for runner in order:
-            runner.run(TURN_SECONDS)
-            if all(other.is_over for other in order):
-                break
-        order.reverse()
+    for number in count():
+        seconds = draw.uniform(*TURN_SECONDS)
+        for runner in draw.sample(runners, len(runners)):
+            runner.run(seconds, look=number % _TURNS_A_LOOK == _TURNS_A_LOOK - 1)
+            if all(other.is_over for other in runners):
+                return
         if patience_seconds is not None and clock() - begin > patience_seconds:
-            side = next(runner.arm.side for runner in order if not runner.is_over)
+            side = next(runner.arm.side for runner in runners if not runner.is_over)
             raise ArmError(
                 f"the tests of --{side.name} {side.folder} do not come to an end: a round of {side.name} "
                 f"takes over {patience_seconds:.0f} s, and the first one did not",
@@ -181,14 +247,11 @@ def _take_turns(
 
 
 def _obstacle(runner: _Runner) -> str | None:
-    name, busy = runner.arm.side.name, runner.busy
-    if apart := runner.opened["apart"]:
-        return f"{apart} processes of {name} are in a group of their own, and would run on"
-    if not runner.opened["busy_is_known"]:
-        return f"it cannot be told how busy the processes of {name} are"
-    if busy is not None and busy < BUSY:
-        return f"{name} uses a core for {busy:.0%} of the time only, and what it waits for would go on"
-    return None
+    name, apart = runner.arm.side.name, runner.apart
+    if apart:
+        where = "is in a group of its" if apart == 1 else "are in groups of their"
+        return f"{apart} of {name}'s processes {where} own, and would run on"
+    return None if is_known() else f"this kernel does not tell whether the processes of {name} wait"
 
 
 def _round(arm: Arm, patience_seconds: float | None) -> Round | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,7 +10,15 @@ from pathlib import Path
 
 from throughput.gate.arms import Arm
 from throughput.gate.decision import FEWEST_PAIRS, decide, is_look
-from throughput.gate.pair import Length, Pair, Round, one_after_the_other, side_by_side
+from throughput.gate.pair import (
+    Idle,
+    Length,
+    Pair,
+    Round,
+    looked_at,
+    one_after_the_other,
+    side_by_side,
+)
 from throughput.judgement import Decision
 
 Clock = Callable[[], float]
@@ -18,6 +27,11 @@ _HANGS_FACTOR = 20.0
 _HANGS_LEAST_SECONDS = 60.0
 _FIRST_SECONDS = 0.5
 """Of a pass in which files are read, and code is compiled, for the first time."""
+_IDLE_SHARE_OF_MARGIN = 0.5
+"""While a side stands still for half of the time, up to half of what it waits for passes unseen. Where it
+waits for half of the margin at most, the ratio errs by a quarter of it at most."""
+_PLANNED_FROM = 2
+"""How many there will be is told by the second pair; the first one may still be of another length."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +39,15 @@ class Pairing:
     """How to measure pairs. arms: base, head. least_ratio: what head must reach of base's rate.
 
     obstacle: why both may not be open at the same time, and take turns; None where they may. seconds: of a
-    pass. head_first: in the first pair. scratch: a folder of this user's own. deadline_seconds: by the clock,
-    when the last pair should be over. tell: hears how far it is.
+    pass. draw: who comes first. scratch: a folder of this user's own. deadline_seconds: by the clock, when
+    the last pair should be over. tell: hears how far it is.
     """
 
     arms: tuple[Arm, Arm]
     least_ratio: float
     obstacle: str | None
     seconds: float
-    head_first: bool
+    draw: random.Random
     scratch: Path
     deadline_seconds: float
     clock: Clock
@@ -44,7 +58,7 @@ class Pairing:
 class Pairs:
     """Images per second of each pair, of so many as were planned; what they say, and why no more.
 
-    obstacle: why the two took no turns; None where they did.
+    idle: of base and of head. obstacle: why the two took no turns; None where they did.
     """
 
     base: tuple[float, ...] = ()
@@ -52,16 +66,18 @@ class Pairs:
     decision: Decision = "undecided"
     planned: int = FEWEST_PAIRS
     reason: str | None = None
+    idle: tuple[Idle, Idle] = (Idle(), Idle())
     obstacle: str | None = None
 
     @property
     def count(self) -> int:
         return len(self.base)
 
-    def plus(self, done: tuple[Round, Round]) -> Pairs:
+    def plus(self, done: tuple[Round, Round], idle: tuple[Idle, Idle]) -> Pairs:
         """With another pair."""
         base, head = (one.images / one.seconds for one in done)
-        return replace(self, base=(*self.base, base), head=(*self.head, head))
+        idle_base, idle_head = (before + now for before, now in zip(self.idle, idle, strict=True))
+        return replace(self, base=(*self.base, base), head=(*self.head, head), idle=(idle_base, idle_head))
 
 
 def measure_pairs(pairing: Pairing) -> Pairs:
@@ -69,28 +85,31 @@ def measure_pairs(pairing: Pairing) -> Pairs:
     began = pairing.clock()
     if began >= pairing.deadline_seconds:
         return Pairs(reason="no time was left for it: raise --budget")
+    head_first = pairing.draw.randrange(2) == 1
     pairing.tell("a first pair, which does not count")
-    first = Length(min(_FIRST_SECONDS, pairing.seconds))
-    pair = _measure(pairing, first, pairing.obstacle, pairing.head_first, None)
-    pairs = Pairs(obstacle=pairing.obstacle or pair.obstacle)
-    patience_seconds = max(_HANGS_LEAST_SECONDS, _HANGS_FACTOR * (pairing.clock() - began))
+    pair = _first(pairing, head_first)
+    pairs = Pairs(obstacle=pairing.obstacle or pair.obstacle or _waiting(pairing, pair.idle))
+    patience_seconds = max(
+        _HANGS_LEAST_SECONDS, _HANGS_FACTOR * (pairing.clock() - began + 2 * pairing.seconds)
+    )
     spent: list[float] = []
     while (done := _done(pair)) is not None:
         begin = pairing.clock()
         length = _alike(done, pairing.seconds)
-        head_first = pairing.head_first == (len(spent) % 2 == 0)
+        head_first = not head_first
         pair = _measure(pairing, length, pairs.obstacle, head_first, patience_seconds)
         if (done := _done(pair)) is None:
             break
-        if pair.obstacle is not None:  # the first pair did not show it: what the others told is not true
-            pairs, spent = Pairs(obstacle=pair.obstacle), []
+        pairs = pairs.plus(done, pair.idle)
+        obstacle = pair.obstacle or _waiting(pairing, pairs.idle)
+        if pairs.obstacle is None and obstacle is not None:  # the first pair did not show it
+            pairs, spent = Pairs(obstacle=obstacle), []
             continue
-        pairs = pairs.plus(done)
         spent.append(pairing.clock() - begin)
         left_seconds = pairing.deadline_seconds - pairing.clock()
-        if pairs.count == 1:
-            pairs = replace(pairs, planned=max(FEWEST_PAIRS, 1 + int(left_seconds / spent[0])))
-        is_last = pairs.count >= pairs.planned or left_seconds < statistics.fmean(spent)
+        if pairs.count <= _PLANNED_FROM:
+            pairs = replace(pairs, planned=max(FEWEST_PAIRS, pairs.count + int(left_seconds / spent[-1])))
+        is_last = left_seconds < statistics.fmean(spent)
         pairs = _decided(pairs, pairing, is_last=is_last)
         if pairs.decision != "undecided":
             return pairs
@@ -98,6 +117,22 @@ def measure_pairs(pairing: Pairing) -> Pairs:
             return replace(pairs, reason=_why_no_more(spent))
     failed = next(arm for arm, one in zip(pairing.arms, pair.rounds, strict=True) if one is None)
     return replace(pairs, reason=f"no image of {failed.side.name} counted")
+
+
+def _first(pairing: Pairing, head_first: bool) -> Pair:
+    """One that does not count."""
+    length = Length(min(_FIRST_SECONDS, pairing.seconds))
+    if pairing.obstacle is None:
+        return looked_at(pairing.arms, length, head_first, pairing.scratch)
+    return one_after_the_other(pairing.arms, length, head_first, None)
+
+
+def _waiting(pairing: Pairing, idle: tuple[Idle, Idle]) -> str | None:
+    """That a side waits for so much of its time that the two may not take turns, or None."""
+    for arm, one in zip(pairing.arms, idle, strict=True):
+        if one.share > _IDLE_SHARE_OF_MARGIN * (1 - pairing.least_ratio):
+            return f"{arm.side.name} waits for {one.share:.1%} of its time, and what it waits for would go on"
+    return None
 
 
 def _done(pair: Pair) -> tuple[Round, Round] | None:
@@ -118,7 +153,7 @@ def _measure(
     patience_seconds: float | None,
 ) -> Pair:
     if obstacle is None:
-        return side_by_side(pairing.arms, length, head_first, patience_seconds, pairing.scratch)
+        return side_by_side(pairing.arms, length, pairing.draw, patience_seconds, pairing.scratch)
     return one_after_the_other(pairing.arms, length, head_first, patience_seconds)
 
 

@@ -194,7 +194,7 @@ def _measured(turns: Turns, least_ratio: float, base: _Ready, head: _Ready) -> P
             least_ratio,
             _obstacle(base.run.work) or _obstacle(head.run.work),
             turns.seconds,
-            turns.draw.randrange(2) == 1,
+            turns.draw,
             turns.scratch,
             turns.deadline_seconds,
             turns.clock,

@@ -18,6 +18,7 @@ class StoodStill:
     """For how long a process has stood still, for who stops it; ``path`` must not be there yet."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         with path.open("xb+") as file:
             file.write(_SECONDS.pack(0.0))
             file.flush()

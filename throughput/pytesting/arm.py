@@ -5,8 +5,8 @@ What is said, in order: ``hello``; ``collected`` (the tests that measure somethi
 and after each round ``round`` (its images and seconds), answered by ``go``; where the answer is no, or a
 loader failed, ``done`` with all that was measured, or ``broken`` where nothing could be; and ``ended`` for
 each test. A ``go`` tells how long a pass is. It may come with a clock: a round then begins with ``opened``
-(its group of processes, which the gate stops and lets go on from then on), answered by ``begin``, and
-``measured`` (how busy they were) comes before ``round``. See ``throughput.gate``.
+(its group of processes, which the gate may stop and let go on from then on), answered by ``begin``, and
+``measured`` comes before ``round``. See ``throughput.gate``.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from throughput.gate.channel import PROTOCOL, Channel, inherited
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Block
 from throughput.measure.run import measure, observe
-from throughput.pytesting.use import Use, apart_from
 from throughput.results import PhaseName, Results, Row
 
 MEASURED = "throughput_measured"
 """The fixture that whatever measures is made of."""
+_TEST_FOLDERS = {"test", "tests", "testing"}
+_OTHER_RULES = ("timeout", "flaky")
+"""Marks that end a test after some time, or run it again: a gate does both as it needs to."""
 
 
 class Arm:
@@ -53,15 +55,16 @@ class Arm:
 
     def opening_words(self, phase: PhaseName, min_ratio: float | None, results: Results) -> dict[str, Any]:
         """What the gate is to know of a test before anything is measured."""
-        own = _imported(Path.cwd(), but_not=self._other)
-        strangers = [] if self._other == Path.cwd() else _imported(self._other, but_not=Path.cwd())
+        folder = Path.cwd()
+        own = _imported(folder, but_not=self._other)
+        strangers = [] if self._other == folder else _imported(self._other, but_not=folder)
         return {
             "phase": phase,
             "min_ratio": min_ratio,
             "results": results.to_json(),
             "strangers": [name for name, _ in strangers],
-            "own": [name for name, file in own if not _is_test(file)],
-            "tests": _digest(file for _, file in own if _is_test(file)),
+            "own": [name for name, file in own if not _is_test(file, folder)],
+            "tests": _digest(file for _, file in own if _is_test(file, folder)),
         }
 
     def measured(self, test: str, results: Results) -> None:
@@ -120,20 +123,16 @@ class Rounds:
         block = replace(block, plan=replace(block.plan, budget=budget))
         if said["clock"] is None:
             return measure(nursery, block, progress)
-        path = Path(said["clock"])
-        use: Use | None = None
 
         def opened(group: int) -> None:
-            nonlocal use
-            use = Use(group, path)
-            self._say("opened", group=group, apart=apart_from(group), busy_is_known=use.busy_is_known)
+            self._say("opened", group=group)
             self._arm.heard()
-            use = Use(group, path)  # from now on: it may have waited for the other side to be opened
 
         def measured() -> None:
-            self._say("measured", busy=None if use is None else use.busy())
+            self._say("measured")
 
-        return observe(nursery, replace(block, clock=path), progress, opened=opened, measured=measured).row
+        block = replace(block, clock=Path(said["clock"]))
+        return observe(nursery, block, progress, opened=opened, measured=measured).row
 
     def _say(self, kind: str, **message: Any) -> None:
         self._arm.say(kind, test=self._test, **message)
@@ -156,6 +155,9 @@ class _Hooks:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         measuring = {item.nodeid: item for item in items if MEASURED in getattr(item, "fixturenames", ())}
         wanted = [measuring[test] for test in self._arm.agree(list(measuring), self._errors)]
+        for item in wanted:
+            for node in item.listchain():
+                node.own_markers[:] = [mark for mark in node.own_markers if mark.name not in _OTHER_RULES]
         config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
         items[:] = wanted
 
@@ -227,8 +229,15 @@ def _imported(folder: Path, but_not: Path) -> list[tuple[str, Path]]:
     )
 
 
-def _is_test(file: Path) -> bool:
-    return file.name == "conftest.py" or file.name.startswith("test_") or file.stem.endswith("_test")
+def _is_test(file: Path, folder: Path) -> bool:
+    """Whether it is a test, or lies beside tests in a folder for them."""
+    within = file.relative_to(folder).parts[:-1]
+    return (
+        file.name == "conftest.py"
+        or file.name.startswith("test_")
+        or file.stem.endswith("_test")
+        or not _TEST_FOLDERS.isdisjoint(within)
+    )
 
 
 def _digest(files: Iterable[Path]) -> str:
