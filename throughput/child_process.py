@@ -1,4 +1,6 @@
-"""A process of this package's own, started anew: it imports what this one can, and ends by itself with it."""
+"""Processes that this one starts: of this package's own, which import what this one can and end by
+themselves with it, and workers of loaders.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -39,3 +43,26 @@ def dies_with(parent: int) -> bool:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     return os.getppid() == parent
+
+
+def children_may_end() -> None:
+    """This process is asked to end, as its children may be: from now on their end is no news.
+
+    torch tells of a worker that a signal ended by an error of its own, at whatever place Python is just then.
+    """
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+
+
+@contextmanager
+def temporary_files_together() -> Iterator[None]:
+    """Within, temporary files of this process and of its workers lie in one folder, which is gone in the end.
+
+    A worker that is killed takes nothing away itself.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="tp-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before

@@ -256,8 +256,9 @@ def test_an_interrupted_run_says_how_it_goes_on_and_so_it_does(
 
 
 ASKING = """
+import multiprocessing
 import os
-import signal
+import subprocess
 
 from stopping import Stopping
 
@@ -265,26 +266,33 @@ from stopping import Stopping
 class Asking(Stopping):
     def forward(self, images):
         if self.training and self.batches == int(os.environ["ASKS_AT"]):
-            os.killpg(0, signal.SIGTERM)  # to the workers as well, as a scheduler does
+            workers = [worker.pid for worker in multiprocessing.active_children()]
+            assert workers
+            # To the workers as well, and from elsewhere, as a scheduler does: torch looks who asks.
+            kill = ["kill", "-TERM", "--", f"-{os.getpgrp()}"]
+            subprocess.run(kill, check=True, start_new_session=True)
+            for pid in workers:  # they end first, and torch hears of it in the midst of this step
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         return super().forward(images)
 """
 
 
 def test_a_run_that_a_scheduler_ends_goes_on_at_the_batch(
-    throughput: Run, folder: Path, chosen: tuple[str, ...], surroundings: dict[str, str]
+    throughput: Run, folder: Path, chosen: tuple[str, ...], surroundings: dict[str, str], tmp_path: Path
 ) -> None:
     (folder / "stopping.py").write_text(STOPPING)
     (folder / "asking.py").write_text(ASKING)
     command = ("train", *chosen, "--model=asking:Asking", "--epochs=1", "--checkpoint=k.pt", "--resume")
 
     def run(asks_at: int, *more: str) -> subprocess.CompletedProcess[str]:
-        variables = surroundings | {"BATCHES": "99", "ASKS_AT": str(asks_at)}
+        variables = surroundings | {"BATCHES": "99", "ASKS_AT": str(asks_at), "TMPDIR": str(tmp_path)}
         return throughput(*command, *more, cwd=folder, env=variables, start_new_session=True)
 
     ran = run(2)
     assert ran.returncode == 130, ran.stderr
     _, told = ran.stderr.splitlines()
     assert told == "throughput: interrupted; the same command with --resume goes on behind batch 3 of epoch 1"
+    assert list(tmp_path.iterdir()) == []
     ran = run(99, "--workers=2", "--json=k.json")
     assert ran.returncode == 0, ran.stderr
     noted, *_, epoch = ran.stderr.splitlines()  # between them torch says that these are too many workers here

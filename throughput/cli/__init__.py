@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from throughput import __version__
+from throughput.child_process import children_may_end
 from throughput.errors import WAYS_ON, OptionError, SampleError, ThroughputError
 from throughput.ranks.place import place, speaker
 from throughput.registry import extra_commands
@@ -103,6 +104,7 @@ def main() -> None:
 
 
 def _interrupt(*_: Any) -> None:
+    children_may_end()
     raise KeyboardInterrupt
 
 

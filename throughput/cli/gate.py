@@ -131,7 +131,7 @@ def _exit_status(decisions: list[GateDecision], strict: bool) -> int:
 
 
 def _told_now_and_then() -> Progress:
-    """For a log: a line on stderr from time to time, and one for each test that begins."""
+    """For a log: a line on stderr from time to time."""
     last = 0.0
 
     def tell(text: str, done: float, total: float | None) -> None:

@@ -160,7 +160,7 @@ def _measure(
 def _decided(pairs: Pairs, pairing: Pairing, *, is_last: bool) -> Pairs:
     """With what is known now, where it is time for a look."""
     if pairs.count < FEWEST_PAIRS or not (is_look(pairs.count, pairs.planned) or is_last):
-        pairing.tell(f"{pairs.count} pairs")
+        pairing.tell(f"{pairs.count} pair{'s' if pairs.count > 1 else ''}")
         return pairs
     decision, ratio = decide(pairs.base, pairs.head, pairing.least_ratio, pairs.planned)
     pairing.tell(f"{pairs.count} pairs, {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]: {decision}")

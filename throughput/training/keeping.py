@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from throughput.child_process import children_may_end
 from throughput.contracts import Resumable
 from throughput.ranks.company import ALONE, Company, Turn, Wish
 from throughput.training.resumption import Part
@@ -76,6 +77,7 @@ class Stopping:
         # A worker that was forked meanwhile has this handler, too, and is to end at once.
         if self.asked or os.getpid() != self._owner:
             raise KeyboardInterrupt
+        children_may_end()  # a scheduler asks all processes at once, and the step goes on to its end
         self.asked = True
         if self._ends:
             return
