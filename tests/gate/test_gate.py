@@ -175,6 +175,18 @@ def test_a_side_that_waits_for_a_part_of_its_time_takes_no_turns(gate, checkout)
     assert decision["decision"] != "failed"
 
 
+def test_waiting_at_first_only_is_no_obstacle(gate, checkout) -> None:
+    """Such as for files that are not in the page cache yet."""
+    waiting = (
+        "import pathlib, time, throughput.fake; first = pathlib.Path(__file__).with_suffix('.first'); "
+        "throughput.fake.delay = throughput.fake.delay if first.exists() else time.sleep; first.touch()"
+    )
+    base, head = checkout("base", opening=waiting), checkout("head", opening=waiting)
+    said, decision = gate(base, head, "--fail-below=60%")
+    assert said.returncode == 0, said.stderr
+    assert (decision["decision"], decision["obstacle"]) == ("not slower", None)
+
+
 def test_rules_of_daily_tests_do_not_apply(gate, checkout) -> None:
     """A test lasts here for as long as there is something to measure."""
     mark = "pytestmark = [pytest.mark.timeout(1), pytest.mark.flaky(reruns=2)]"

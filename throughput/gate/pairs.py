@@ -88,6 +88,9 @@ def measure_pairs(pairing: Pairing) -> Pairs:
     head_first = pairing.draw.randrange(2) == 1
     pairing.tell("a first pair, which does not count")
     pair = _first(pairing, head_first)
+    if pair.obstacle is None and _waiting(pairing, pair.idle) is not None:
+        # What is read for the first time is waited for, and only then.
+        pair = _first(pairing, not head_first)
     pairs = Pairs(obstacle=pairing.obstacle or pair.obstacle or _waiting(pairing, pair.idle))
     patience_seconds = max(
         _HANGS_LEAST_SECONDS, _HANGS_FACTOR * (pairing.clock() - began + 2 * pairing.seconds)
