@@ -234,6 +234,12 @@ def test_a_loader_that_makes_nothing_ahead_is_told_to() -> None:
     assert not any(one.options and "opt" in one.options for one in found)
 
 
+def test_a_model_whose_steps_are_slowed_lacks_no_batches() -> None:
+    """As where other programs hold the cores: waiting is 3 % of the time, and no queue helps."""
+    found = suggestions(row_of(211, 65, 45, 0.03, cpu_utilisation=0.38, load_cpu_utilisation=0.4))
+    assert not any("ahead" in one.text or "queue" in one.text for one in found)
+
+
 def test_a_gpu_that_waits_for_cpus_may_decode() -> None:
     row = row_of(900, 3000, 880, 0.7, cpu_utilisation=0.98, load_cpu_utilisation=0.97)
     found = suggestions(row, CUDA, 16, possible=Possible(gpu_loaders=("mine", "quick")))

@@ -202,6 +202,8 @@ def _making_ahead(case: _Case) -> Iterator[_Idea]:
         text = f"decode on the CPU, in {name} or another loader: the GPU has not the time for both"
         yield case.guessed(text, balance.model, None)
         return
+    if balance.steps_are_slowed:
+        return  # it is not batches that the model lacks
     prefetch = case.row.options.get("prefetch")
     if isinstance(prefetch, int) and balance.overlap_efficiency >= _OVERLAPS:
         text = f"a longer queue for {name}: batches come unevenly, and the model waits in between"

@@ -114,7 +114,7 @@ def _short(balance: Balance) -> str:
         told = "" if busy is None else f", though both keep only {100 * busy:.0f} % of the cores busy"
         return (
             f": a step takes {balance.step_slowdown:.1f} times as long as alone{told} "
-            "(threads that hold the interpreter's lock, or memory that is not fast enough)"
+            "(threads that hold the interpreter's lock, memory that is not fast enough, or other processes)"
         )
     return f": {100 * balance.wait_fraction:.0f} % of the time goes by waiting for a batch"
 
