@@ -123,7 +123,9 @@ def test_a_cold_pass_reads_the_files_from_the_device(bench, images):
     assert evidence["mode"] == "cold"
     assert evidence["resident_before"] <= 0.01
     assert evidence["bytes_read"] >= 0.95 * evidence["bytes_delivered"] > 0
-    assert 0 <= evidence["fetch_stall_fraction"] <= 1
+    # So few batches may all come while a busy machine still starts the workers of the warm pass.
+    told = evidence["cold_seconds"] > evidence["startup_seconds"]
+    assert 0 <= evidence["fetch_stall_fraction"] <= 1 if told else evidence["fetch_stall_fraction"] is None
     assert "read from the device" in ran.stdout
 
 
