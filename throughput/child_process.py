@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -45,17 +46,37 @@ def dies_with(parent: int) -> bool:
     return os.getppid() == parent
 
 
+_heard: list[Any] = []
+"""Who hears of children that end, where nobody does just now."""
+
+
 def children_may_end() -> None:
     """This process is asked to end, as its children may be: from now on their end is no news.
 
     torch tells of a worker that a signal ended by an error of its own, at whatever place Python is just then.
     """
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    before = signal.signal(signal.SIGCHLD, _no_news)
+    if before is not _no_news:
+        _heard[:] = [before]
+
+
+@contextmanager
+def children_heard_again() -> Iterator[None]:
+    """On leaving, the end of children is news as it was before ``children_may_end``."""
+    try:
+        yield
+    finally:
+        if _heard and signal.getsignal(signal.SIGCHLD) is _no_news:
+            signal.signal(signal.SIGCHLD, _heard.pop())
+
+
+def _no_news(*_: object) -> None:
+    pass
 
 
 @contextmanager
 def temporary_files_together() -> Iterator[None]:
-    """Within, temporary files of this process and of its workers lie in one folder, which is gone in the end.
+    """Within, temporary files of this process and of those that it forks lie in one folder, gone in the end.
 
     A worker that is killed takes nothing away itself.
     """

@@ -235,7 +235,7 @@ def test_a_head_that_breaks_fails(gate, checkout) -> None:
 def test_a_loader_that_breaks_in_one_test_leaves_the_next_one_as_it_is(gate, checkout) -> None:
     two = TWO_TESTS
     base = checkout("base", test=two, opening="assert work.batch_size != 8")
-    said, first = gate(base, checkout("head", delay=0.03, test=two), "--budget=80s")
+    said, first = gate(base, checkout("head", busy=0.03, test=two), "--budget=80s")
     assert said.returncode == 1, said.stderr
     assert first["decision"] == "undecided"
     assert first["reason"].startswith("base failed: given:Theirs failed: AssertionError")

@@ -238,6 +238,8 @@ def test_a_model_whose_steps_are_slowed_lacks_no_batches() -> None:
     """As where other programs hold the cores: waiting is 3 % of the time, and no queue helps."""
     found = suggestions(row_of(211, 65, 45, 0.03, cpu_utilisation=0.38, load_cpu_utilisation=0.4))
     assert not any("ahead" in one.text or "queue" in one.text for one in found)
+    waiting = suggestions(row_of(100, 100, 30, 0.6, cpu_utilisation=0.38, load_cpu_utilisation=0.4))
+    assert any("ahead" in one.text for one in waiting)
 
 
 def test_a_gpu_that_waits_for_cpus_may_decode() -> None:

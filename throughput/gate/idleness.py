@@ -14,37 +14,40 @@ from pathlib import Path
 from throughput.measure.environment import usable_cores
 from throughput.measure.processes import ProcessTree
 
-_TASKS = Path("/proc/self/task")
-
 
 class Idleness:
     """Of a process and its descendants, over the spans of time that are looked at: they run in all of them.
 
-    A span should be short beside what processes that come and go live for.
+    A span should be short beside what processes that come and go live for. The kernel books the time in which
+    a thread runs or waits for a core with some delay, so what one span lacks another has too much of: only
+    sums tell.
     """
 
     def __init__(self, pid: int) -> None:
         self._tree = ProcessTree(pid)
         self._begin_seconds = 0.0
         self._before: dict[str, float] = {}
-        self.seconds = self.idle_seconds = 0.0
-        """Of all spans, and of these the time in which fewer threads than cores, and no one thread all the
-        time, ran or waited for a core."""
+        self.seconds = self.busy_seconds = 0.0
+        """Of all spans, and of these the time in which as many threads as there are cores, or one thread all
+        the time, ran or waited for a core; it may come out a little above the whole."""
 
     def begin(self) -> None:
         """A span begins."""
         self._before = self._runnable_seconds()
         self._begin_seconds = time.perf_counter()
 
-    def end(self) -> None:
-        """It ends, and the next one begins. One in which the processes ended does not count."""
+    def end(self, stopped_seconds: float | None = None) -> None:
+        """It ends, and the next one begins. One in which the processes ended does not count.
+
+        stopped_seconds: when they were stopped, by time.perf_counter; None where they run on.
+        """
         now = self._runnable_seconds()
-        end_seconds = time.perf_counter()
+        end_seconds = time.perf_counter() if stopped_seconds is None else stopped_seconds
         used = [runnable - self._before.get(thread, 0.0) for thread, runnable in now.items()]
         seconds = end_seconds - self._begin_seconds
         if used:
             self.seconds += seconds
-            self.idle_seconds += max(0.0, seconds - max(*used, sum(used) / usable_cores()))
+            self.busy_seconds += max(*used, sum(used) / usable_cores())
         self._before, self._begin_seconds = now, end_seconds
 
     def _runnable_seconds(self) -> dict[str, float]:
@@ -62,7 +65,7 @@ class Idleness:
 
 def is_known() -> bool:
     """Whether this kernel tells for how long threads ran."""
-    return all((task / "schedstat").exists() for task in _TASKS.glob("*"))
+    return Path("/proc/self/schedstat").exists()
 
 
 def apart_from(group: int) -> int:

@@ -28,6 +28,7 @@ comes first: what has a period of its own, as a quota of CPU time in each tenth 
 one side."""
 _LOOK_SECONDS = 0.02
 """A span of time in which it is seen whether processes wait."""
+_MOST_LOOKS = 3000
 _TURNS_A_LOOK = 5
 """Looking takes a millisecond or two, in which both sides stand still."""
 
@@ -51,17 +52,18 @@ class Round:
 
 @dataclass(frozen=True)
 class Idle:
-    """Seconds in which the processes of a side were looked at, and those in which they waited."""
+    """Seconds in which the processes of a side were looked at, and those in which they did not wait."""
 
     seconds: float = 0.0
-    idle_seconds: float = 0.0
+    busy_seconds: float = 0.0
 
     def __add__(self, other: Idle) -> Idle:
-        return Idle(self.seconds + other.seconds, self.idle_seconds + other.idle_seconds)
+        return Idle(self.seconds + other.seconds, self.busy_seconds + other.busy_seconds)
 
     @property
     def share(self) -> float:
-        return self.idle_seconds / self.seconds if self.seconds else 0.0
+        """Of the time in which they waited, 0..1; 0 where nobody looked."""
+        return max(0.0, 1 - self.busy_seconds / self.seconds) if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class _Runner:
 
     @property
     def idle(self) -> Idle:
-        return Idle(self._idleness.seconds, self._idleness.idle_seconds)
+        return Idle(self._idleness.seconds, self._idleness.busy_seconds)
 
     def stop(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -189,12 +191,14 @@ class _Runner:
                 break
         self.stop()
         if look and not self.is_over:
-            self._idleness.end()
+            self._idleness.end(self._since)
 
     def look_on(self) -> None:
-        """See whether it waits until it has been measured; it runs."""
+        """See whether it waits until it has been measured, or for long enough; it runs."""
         self._idleness.begin()
-        while not self.arm.has_word(_LOOK_SECONDS):
+        for _ in range(_MOST_LOOKS):
+            if self.arm.has_word(_LOOK_SECONDS):
+                break
             self._idleness.end()
         self._hear()
 

@@ -29,9 +29,10 @@ _FIRST_SECONDS = 0.5
 """Of a pass in which files are read, and code is compiled, for the first time."""
 _IDLE_SHARE_OF_MARGIN = 0.5
 """While a side stands still for half of the time, up to half of what it waits for passes unseen. Where it
-waits for half of the margin at most, the ratio errs by a quarter of it at most."""
-_PLANNED_FROM = 2
-"""How many there will be is told by the second pair; the first one may still be of another length."""
+waits for half of the margin at most, the ratio errs by a quarter of it at most; where that is seen in turns
+only, which show half of it, by half of the margin."""
+_LEAST_IDLE_SHARE = 0.01
+"""As near as it can be seen."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ class Pairs:
 
 
 def measure_pairs(pairing: Pairing) -> Pairs:
-    """Pairs, each arm first as often as the other, until it is decided or time is up. Raises ArmError."""
+    """Pairs until it is decided or time is up. Raises ArmError.
+
+    Each arm comes first in as many pairs as the other; in turns, who comes first is drawn for each.
+    """
     began = pairing.clock()
     if began >= pairing.deadline_seconds:
         return Pairs(reason="no time was left for it: raise --budget")
@@ -105,14 +109,17 @@ def measure_pairs(pairing: Pairing) -> Pairs:
             break
         pairs = pairs.plus(done, pair.idle)
         obstacle = pair.obstacle or _waiting(pairing, pairs.idle)
+        left_seconds = pairing.deadline_seconds - pairing.clock()
         if pairs.obstacle is None and obstacle is not None:  # the first pair did not show it
             pairs, spent = Pairs(obstacle=obstacle), []
-            continue
+            if left_seconds > 0:
+                continue
+            return replace(pairs, reason="no time was left to measure without turns: raise --budget")
         spent.append(pairing.clock() - begin)
-        left_seconds = pairing.deadline_seconds - pairing.clock()
-        if pairs.count <= _PLANNED_FROM:
-            pairs = replace(pairs, planned=max(FEWEST_PAIRS, pairs.count + int(left_seconds / spent[-1])))
-        is_last = left_seconds < statistics.fmean(spent)
+        if pairs.count <= FEWEST_PAIRS:  # the first one may still be of another length
+            left = int(left_seconds / statistics.fmean(spent[1:] or spent))
+            pairs = replace(pairs, planned=max(FEWEST_PAIRS, pairs.count + left))
+        is_last = pairs.count >= pairs.planned or left_seconds < statistics.fmean(spent)
         pairs = _decided(pairs, pairing, is_last=is_last)
         if pairs.decision != "undecided":
             return pairs
@@ -133,8 +140,9 @@ def _first(pairing: Pairing, head_first: bool) -> Pair:
 def _waiting(pairing: Pairing, idle: tuple[Idle, Idle]) -> str | None:
     """That a side waits for so much of its time that the two may not take turns, or None."""
     for arm, one in zip(pairing.arms, idle, strict=True):
-        if one.share > _IDLE_SHARE_OF_MARGIN * (1 - pairing.least_ratio):
-            return f"{arm.side.name} waits for {one.share:.1%} of its time, and what it waits for would go on"
+        most = max(_LEAST_IDLE_SHARE, _IDLE_SHARE_OF_MARGIN * abs(1 - pairing.least_ratio))
+        if one.share > most:
+            return f"{arm.side.name} waits for {one.share:.1%} of its time, and what it waits for may go on"
     return None
 
 

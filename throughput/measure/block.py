@@ -204,7 +204,7 @@ class _Measurement:
             return replace(row, warnings=(*row.warnings, " ".join(warning.split())))
 
     def _rehearse(self, work: Work) -> None:
-        """Take a batch: what is compiled or loaded at its first use is not what a device takes to read."""
+        """Take a batch: what this process compiles or loads at first use is no reading of a device."""
         self._tell(Doing("a rehearsal, from any cache", 0, None))
         with self._factory.open(work, self._options) as loader:
             next(self._consumer.feed(loader, work).epoch(0), None)

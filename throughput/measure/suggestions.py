@@ -31,6 +31,8 @@ _SLOW_BEGINNING = 10
 """How many times as long as for any batch the first of an epoch is waited for, where workers begin anew."""
 _OWN = ":"
 """Stands in the name of a loader that the user points at: ``package.module:callable``."""
+_WAITS = 0.1
+"""A model that waits for less of its time gains little from batches made ahead."""
 _OVERLAPS = 0.2
 """A loader whose overlap efficiency is below this makes nothing ahead: a deeper queue would not help it."""
 _REDUCED_PRECISION, _COMPILE, _TWICE_THE_BATCH = 2.0, 1.5, 1.2
@@ -202,7 +204,7 @@ def _making_ahead(case: _Case) -> Iterator[_Idea]:
         text = f"decode on the CPU, in {name} or another loader: the GPU has not the time for both"
         yield case.guessed(text, balance.model, None)
         return
-    if balance.steps_are_slowed:
+    if balance.steps_are_slowed and balance.wait_fraction < _WAITS:
         return  # it is not batches that the model lacks
     prefetch = case.row.options.get("prefetch")
     if isinstance(prefetch, int) and balance.overlap_efficiency >= _OVERLAPS:

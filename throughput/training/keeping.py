@@ -77,7 +77,7 @@ class Stopping:
         # A worker that was forked meanwhile has this handler, too, and is to end at once.
         if self.asked or os.getpid() != self._owner:
             raise KeyboardInterrupt
-        children_may_end()  # a scheduler asks all processes at once, and the step goes on to its end
+        children_may_end()  # all processes may have been asked at once, and the step goes on to its end
         self.asked = True
         if self._ends:
             return
