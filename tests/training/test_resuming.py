@@ -164,10 +164,12 @@ def test_another_number_of_workers_is_noted(often: MakeTraining, work: Work, tmp
 def test_a_request_to_end_waits_for_the_batch(often: MakeTraining) -> None:
     chosen = replace(often(2), checkpoint_seconds=600.0)
     straight = train(replace(chosen, checkpoint=None))
+    hears_of_workers = signal.getsignal(signal.SIGCHLD)
     with pytest.raises(StoppedError) as stopped:
         disturbed(chosen, BATCHES + 2, ask_to_end)
     assert (stopped.value.epoch, stopped.value.batches) == (1, 3)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGCHLD) is hears_of_workers
     require_same(train(replace(chosen, resume=True)), straight)
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
+from throughput.child_process import children_heard_again
 from throughput.dead_workers import is_a_death, why_died
 from throughput.errors import LoaderError, OptionError
 from throughput.measure.environment import usable_cores
@@ -20,7 +21,7 @@ _NOT_DETERMINISTIC = "does not have a deterministic implementation"
 
 @contextmanager
 def torch_settings(training: Training) -> Iterator[None]:
-    """torch's settings of the process, as they were again afterwards."""
+    """torch's settings of the process, as they were again afterwards, when it hears of its workers again."""
     threads = torch.get_num_threads()
     torch.set_num_threads(usable_cores())
     before = torch.are_deterministic_algorithms_enabled()
@@ -29,7 +30,8 @@ def torch_settings(training: Training) -> Iterator[None]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(mode=True)
     try:
-        yield
+        with children_heard_again():
+            yield
     finally:
         torch.use_deterministic_algorithms(mode=before)
         torch.set_num_threads(threads)

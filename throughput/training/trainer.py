@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
-from throughput.child_process import children_heard_again
 from throughput.command_line import command_line
 from throughput.contracts import Prepared, Progress, Work, no_progress
 from throughput.measure.feed import Feed
@@ -93,12 +92,7 @@ def train(
     ThroughputError: DivergedError where a loss or a weight is not finite; the last checkpoint stays.
     OptionError where there is a checkpoint that nobody asked to go on from.
     """
-    with (
-        children_heard_again(),
-        torch_settings(training),
-        torch_errors_in_words(training),
-        ExitStack() as opened,
-    ):
+    with torch_settings(training), torch_errors_in_words(training), ExitStack() as opened:
         return _Course(training, listener or Silence(), progress, make, clock, opened, company).run()
 
 
