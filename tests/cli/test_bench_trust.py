@@ -50,6 +50,19 @@ def bench(throughput, small, images, tmp_path):
     return run
 
 
+@pytest.fixture
+def cold_files(images):
+    """The images, cold now; skips where files cannot be, or where nobody counts what is read of them."""
+    files = tuple(path for path in Path(images).rglob("*") if path.is_file())
+    try:
+        if not counts_reads(files):
+            pytest.skip("nobody counts reads on this file system")
+        require_cold(files)
+    except ThroughputError as error:
+        pytest.skip(str(error))
+    return files
+
+
 def test_a_loader_that_does_other_work_is_stamped_and_strict_says_so(bench):
     ran, rows = bench(f"--loader={FAKE},dali", "--phases=load", "--strict", certified=True)
     assert ran.returncode == 1, ran.stderr
@@ -109,14 +122,8 @@ def test_loaders_are_compared_and_projected(throughput, small, images, tmp_path)
     assert "not certified: its certificate was left out on request" in ran.stdout
 
 
-def test_a_cold_pass_reads_the_files_from_the_device(bench, images):
-    files = tuple(path for path in Path(images).rglob("*") if path.is_file())
-    try:
-        if not counts_reads(files):
-            pytest.skip("nobody counts reads on this file system")
-        require_cold(files)
-    except ThroughputError as error:
-        pytest.skip(str(error))
+@pytest.mark.usefixtures("cold_files")
+def test_a_cold_pass_reads_the_files_from_the_device(bench):
     ran, rows = bench("--loader=torchvision", "--cache=cold", "--phases=load", "--steps=4")
     assert ran.returncode == 0, ran.stderr
     evidence = rows["torchvision"]["cache"]
@@ -129,15 +136,8 @@ def test_a_cold_pass_reads_the_files_from_the_device(bench, images):
     assert "read from the device" in ran.stdout
 
 
-def test_what_happens_at_first_use_only_is_over_before_the_files_are_made_cold(bench, images, tmp_path):
-    files = tuple(path for path in Path(images).rglob("*") if path.is_file())
-    try:
-        if not counts_reads(files):
-            pytest.skip("nobody counts reads on this file system")
-        require_cold(files)
-    except ThroughputError as error:
-        pytest.skip(str(error))
-    require_warm(files)
+def test_what_happens_at_first_use_only_is_over_before_the_files_are_made_cold(bench, cold_files, tmp_path):
+    require_warm(cold_files)
     (tmp_path / "watched_loader.py").write_text(WATCHED)
     ran, _ = bench("--loader=watched_loader:Watched", "--cache=cold", "--phases=load", "--repeats=1")
     assert ran.returncode == 0, ran.stderr

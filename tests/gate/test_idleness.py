@@ -52,7 +52,7 @@ def test_waiting_is_told_from_running_and_from_waiting_for_a_core(
                 process.wait(0.02)
             idleness.end()
         process.kill()
-    assert least <= 1 - idleness.busy_seconds / idleness.seconds <= most
+    assert least <= 1 - idleness.seen.busy_seconds / idleness.seen.seconds <= most
 
 
 def test_nothing_is_said_of_what_has_ended() -> None:
@@ -63,4 +63,4 @@ def test_nothing_is_said_of_what_has_ended() -> None:
         idleness.begin()
         process.kill()
     idleness.end()
-    assert idleness.seconds == 0
+    assert idleness.seen.seconds == 0

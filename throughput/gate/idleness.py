@@ -9,10 +9,30 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from throughput.measure.environment import usable_cores
 from throughput.measure.processes import ProcessTree
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Seconds in which processes were looked at, and of these the ones in which they did not wait: as many
+    threads as there are cores, or one all the time, ran or waited for a core. These may come out a little
+    above the whole.
+    """
+
+    seconds: float = 0.0
+    busy_seconds: float = 0.0
+
+    def __add__(self, other: Seen) -> Seen:
+        return Seen(self.seconds + other.seconds, self.busy_seconds + other.busy_seconds)
+
+    @property
+    def waiting_share(self) -> float:
+        """Of the time in which they waited, 0..1; 0 where nobody looked."""
+        return max(0.0, 1 - self.busy_seconds / self.seconds) if self.seconds else 0.0
 
 
 class Idleness:
@@ -27,9 +47,8 @@ class Idleness:
         self._tree = ProcessTree(pid)
         self._begin_seconds = 0.0
         self._before: dict[str, float] = {}
-        self.seconds = self.busy_seconds = 0.0
-        """Of all spans, and of these the time in which as many threads as there are cores, or one thread all
-        the time, ran or waited for a core; it may come out a little above the whole."""
+        self.seen = Seen()
+        """In all spans."""
 
     def begin(self) -> None:
         """A span begins."""
@@ -44,10 +63,9 @@ class Idleness:
         now = self._runnable_seconds()
         end_seconds = time.perf_counter() if stopped_seconds is None else stopped_seconds
         used = [runnable - self._before.get(thread, 0.0) for thread, runnable in now.items()]
-        seconds = end_seconds - self._begin_seconds
         if used:
-            self.seconds += seconds
-            self.busy_seconds += max(*used, sum(used) / usable_cores())
+            busy_seconds = max(*used, sum(used) / usable_cores())
+            self.seen += Seen(end_seconds - self._begin_seconds, busy_seconds)
         self._before, self._begin_seconds = now, end_seconds
 
     def _runnable_seconds(self) -> dict[str, float]:
@@ -57,7 +75,7 @@ class Idleness:
         for pid in () if tree is None else tree.pids:
             with suppress(OSError):  # it has ended
                 for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - Path is slow
-                    with suppress(OSError), open(f"/proc/{pid}/task/{thread}/schedstat", "rb") as file:  # noqa: PTH123 - as above
+                    with suppress(OSError), open(f"/proc/{pid}/task/{thread}/schedstat", "rb") as file:  # noqa: PTH123 - Path is slow
                         ran, waited, _ = file.read().split()
                         found[thread] = (int(ran) + int(waited)) / 1e9
         return found

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from throughput.gate.arms import Arm, ArmError
-from throughput.gate.idleness import Idleness, apart_from, is_known
+from throughput.gate.idleness import Idleness, Seen, apart_from, is_known
 from throughput.measure.stoppable import StoodStill
 
 TURN_SECONDS = (0.025, 0.075)
@@ -29,6 +29,7 @@ one side."""
 _LOOK_SECONDS = 0.02
 """A span of time in which it is seen whether processes wait."""
 _MOST_LOOKS = 3000
+"""In a minute: by then it is seen."""
 _TURNS_A_LOOK = 5
 """Looking takes a millisecond or two, in which both sides stand still."""
 
@@ -51,29 +52,13 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Idle:
-    """Seconds in which the processes of a side were looked at, and those in which they did not wait."""
-
-    seconds: float = 0.0
-    busy_seconds: float = 0.0
-
-    def __add__(self, other: Idle) -> Idle:
-        return Idle(self.seconds + other.seconds, self.busy_seconds + other.busy_seconds)
-
-    @property
-    def share(self) -> float:
-        """Of the time in which they waited, 0..1; 0 where nobody looked."""
-        return max(0.0, 1 - self.busy_seconds / self.seconds) if self.seconds else 0.0
-
-
-@dataclass(frozen=True)
 class Pair:
-    """Of base and of head. rounds: None where the loader failed, or nothing counted. idle: as far as it was
-    looked at. obstacle: why the two may not take turns, whatever they wait for; None where they may.
+    """Of base and of head. rounds: None where the loader failed, or nothing counted. seen: of what they wait
+    for. obstacle: why the two may not take turns, whatever they wait for; None where they may.
     """
 
     rounds: tuple[Round | None, Round | None]
-    idle: tuple[Idle, Idle] = (Idle(), Idle())
+    seen: tuple[Seen, Seen] = (Seen(), Seen())
     obstacle: str | None = None
 
 
@@ -91,7 +76,7 @@ def one_after_the_other(
 def looked_at(arms: Sequence[Arm], length: Length, head_first: bool, scratch: Path) -> Pair:
     """The same, seeing whether the two may take turns: nothing is stopped. Raises ArmError."""
     rounds: list[Round | None] = [None, None]
-    idle = [Idle(), Idle()]
+    seen = [Seen(), Seen()]
     obstacles: list[str | None] = [None, None]
     for place in _order(head_first):
         arm = arms[place]
@@ -101,9 +86,9 @@ def looked_at(arms: Sequence[Arm], length: Length, head_first: bool, scratch: Pa
             if runner is not None:
                 arm.tell(begin=True)
                 runner.look_on()
-                idle[place], obstacles[place] = runner.idle, _obstacle(runner)
+                seen[place], obstacles[place] = runner.idleness.seen, _obstacle(runner)
             rounds[place] = _round(arm, None)
-    return Pair((rounds[0], rounds[1]), (idle[0], idle[1]), next(filter(None, obstacles), None))
+    return Pair((rounds[0], rounds[1]), (seen[0], seen[1]), next(filter(None, obstacles), None))
 
 
 def side_by_side(
@@ -121,10 +106,9 @@ def side_by_side(
             if len(open_ones) == len(arms):
                 _take_turns(open_ones, draw, patience_seconds)
         rounds = [_round(arm, patience_seconds) for arm in arms]
-        idle = [Idle() if runner is None else runner.idle for runner in runners]
-        return Pair(
-            (rounds[0], rounds[1]), (idle[0], idle[1]), next(filter(None, map(_obstacle, open_ones)), None)
-        )
+        seen = [Seen() if runner is None else runner.idleness.seen for runner in runners]
+        obstacle = next(filter(None, map(_obstacle, open_ones)), None)
+        return Pair((rounds[0], rounds[1]), (seen[0], seen[1]), obstacle)
 
 
 def _order(head_first: bool) -> tuple[int, int]:
@@ -160,11 +144,7 @@ class _Runner:
         self._group = group
         self._clock = clock
         self._since: float | None = None
-        self._idleness = Idleness(group)
-
-    @property
-    def idle(self) -> Idle:
-        return Idle(self._idleness.seconds, self._idleness.busy_seconds)
+        self.idleness = Idleness(group)
 
     def stop(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -179,7 +159,7 @@ class _Runner:
     def run(self, seconds: float, *, look: bool) -> None:
         """Let it run for so long, or until it has been measured just now. look: see whether it waits."""
         if look and not self.is_over:
-            self._idleness.begin()
+            self.idleness.begin()
         end = time.perf_counter() + seconds
         self.go_on()
         while (left_seconds := end - time.perf_counter()) > 0:
@@ -191,15 +171,15 @@ class _Runner:
                 break
         self.stop()
         if look and not self.is_over:
-            self._idleness.end(self._since)
+            self.idleness.end(self._since)
 
     def look_on(self) -> None:
-        """See whether it waits until it has been measured, or for long enough; it runs."""
-        self._idleness.begin()
+        """See whether it waits until it has been measured, for a minute at most; it runs."""
+        self.idleness.begin()
         for _ in range(_MOST_LOOKS):
             if self.arm.has_word(_LOOK_SECONDS):
                 break
-            self._idleness.end()
+            self.idleness.end()
         self._hear()
 
     def _hear(self) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from throughput.gate.arms import Arm
 from throughput.gate.decision import FEWEST_PAIRS, decide, is_look
+from throughput.gate.idleness import Seen
 from throughput.gate.pair import (
-    Idle,
     Length,
     Pair,
     Round,
@@ -27,11 +27,11 @@ _HANGS_FACTOR = 20.0
 _HANGS_LEAST_SECONDS = 60.0
 _FIRST_SECONDS = 0.5
 """Of a pass in which files are read, and code is compiled, for the first time."""
-_IDLE_SHARE_OF_MARGIN = 0.5
+_WAITING_SHARE_OF_MARGIN = 0.5
 """While a side stands still for half of the time, up to half of what it waits for passes unseen. Where it
 waits for half of the margin at most, the ratio errs by a quarter of it at most; where that is seen in turns
 only, which show half of it, by half of the margin."""
-_LEAST_IDLE_SHARE = 0.01
+_LEAST_WAITING_SHARE = 0.01
 """As near as it can be seen."""
 
 
@@ -59,7 +59,7 @@ class Pairing:
 class Pairs:
     """Images per second of each pair, of so many as were planned; what they say, and why no more.
 
-    idle: of base and of head. obstacle: why the two took no turns; None where they did.
+    seen: of what base and head wait for. obstacle: why the two took no turns; None where they did.
     """
 
     base: tuple[float, ...] = ()
@@ -67,18 +67,18 @@ class Pairs:
     decision: Decision = "undecided"
     planned: int = FEWEST_PAIRS
     reason: str | None = None
-    idle: tuple[Idle, Idle] = (Idle(), Idle())
+    seen: tuple[Seen, Seen] = (Seen(), Seen())
     obstacle: str | None = None
 
     @property
     def count(self) -> int:
         return len(self.base)
 
-    def plus(self, done: tuple[Round, Round], idle: tuple[Idle, Idle]) -> Pairs:
+    def plus(self, done: tuple[Round, Round], seen: tuple[Seen, Seen]) -> Pairs:
         """With another pair."""
         base, head = (one.images / one.seconds for one in done)
-        idle_base, idle_head = (before + now for before, now in zip(self.idle, idle, strict=True))
-        return replace(self, base=(*self.base, base), head=(*self.head, head), idle=(idle_base, idle_head))
+        of_base, of_head = (before + now for before, now in zip(self.seen, seen, strict=True))
+        return replace(self, base=(*self.base, base), head=(*self.head, head), seen=(of_base, of_head))
 
 
 def measure_pairs(pairing: Pairing) -> Pairs:
@@ -92,10 +92,10 @@ def measure_pairs(pairing: Pairing) -> Pairs:
     head_first = pairing.draw.randrange(2) == 1
     pairing.tell("a first pair, which does not count")
     pair = _first(pairing, head_first)
-    if pair.obstacle is None and _waiting(pairing, pair.idle) is not None:
+    if pair.obstacle is None and _waiting(pairing, pair.seen) is not None:
         # What is read for the first time is waited for, and only then.
         pair = _first(pairing, not head_first)
-    pairs = Pairs(obstacle=pairing.obstacle or pair.obstacle or _waiting(pairing, pair.idle))
+    pairs = Pairs(obstacle=pairing.obstacle or pair.obstacle or _waiting(pairing, pair.seen))
     patience_seconds = max(
         _HANGS_LEAST_SECONDS, _HANGS_FACTOR * (pairing.clock() - began + 2 * pairing.seconds)
     )
@@ -107,8 +107,8 @@ def measure_pairs(pairing: Pairing) -> Pairs:
         pair = _measure(pairing, length, pairs.obstacle, head_first, patience_seconds)
         if (done := _done(pair)) is None:
             break
-        pairs = pairs.plus(done, pair.idle)
-        obstacle = pair.obstacle or _waiting(pairing, pairs.idle)
+        pairs = pairs.plus(done, pair.seen)
+        obstacle = pair.obstacle or _waiting(pairing, pairs.seen)
         left_seconds = pairing.deadline_seconds - pairing.clock()
         if pairs.obstacle is None and obstacle is not None:  # the first pair did not show it
             pairs, spent = Pairs(obstacle=obstacle), []
@@ -137,12 +137,13 @@ def _first(pairing: Pairing, head_first: bool) -> Pair:
     return one_after_the_other(pairing.arms, length, head_first, None)
 
 
-def _waiting(pairing: Pairing, idle: tuple[Idle, Idle]) -> str | None:
+def _waiting(pairing: Pairing, seen: tuple[Seen, Seen]) -> str | None:
     """That a side waits for so much of its time that the two may not take turns, or None."""
-    for arm, one in zip(pairing.arms, idle, strict=True):
-        most = max(_LEAST_IDLE_SHARE, _IDLE_SHARE_OF_MARGIN * abs(1 - pairing.least_ratio))
-        if one.share > most:
-            return f"{arm.side.name} waits for {one.share:.1%} of its time, and what it waits for may go on"
+    for arm, one in zip(pairing.arms, seen, strict=True):
+        most = max(_LEAST_WAITING_SHARE, _WAITING_SHARE_OF_MARGIN * abs(1 - pairing.least_ratio))
+        if one.waiting_share > most:
+            share = f"{one.waiting_share:.1%}"
+            return f"{arm.side.name} waits for {share} of its time, and what it waits for may go on"
     return None
 
 
