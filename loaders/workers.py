@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.reduction import DupFd
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from throughput.contracts import Held, Work
@@ -59,7 +62,7 @@ def worker_loader(dataset: Any, work: Work, options: Starting, sampler: Any = No
         persistent_workers=True,
         prefetch_factor=options.prefetch,
         multiprocessing_context=options.start,
-        worker_init_fn=_leave_ending_to_the_parent,
+        worker_init_fn=_begin,
     )
 
 
@@ -105,7 +108,29 @@ def end_workers(dataloader: DataLoader[Any]) -> None:
         dataloader._iterator = None
 
 
-def _leave_ending_to_the_parent(_: int) -> None:
+def _begin(_: int) -> None:
+    """What a worker process does first."""
+    _leave_ending_to_the_parent()
+    _open_the_way_of_batches()
+
+
+def _open_the_way_of_batches() -> None:
+    """Begin to serve file descriptors, by which shared memory reaches the parent.
+
+    The first batch would begin it in a thread whose errors reach nobody, and be waited for without end.
+    Raises RuntimeError where no socket can be made in the temporary folder.
+    """
+    try:
+        with Path(os.devnull).open("rb") as file:
+            DupFd(file.fileno())
+    except OSError as error:
+        raise RuntimeError(
+            f"it cannot make the socket that hands over its batches ({error}) in {tempfile.gettempdir()}: "
+            "set TMPDIR to a folder that has room, and a shorter name"
+        ) from error
+
+
+def _leave_ending_to_the_parent() -> None:
     """Ctrl-C in a terminal reaches every process, and the parent may end a batch before it ends all.
 
     So does any request to end that torchrun hands on, to the whole group of each rank.

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_SOCKET_NAME_BYTES = 103  # unix(7): 108 with the zero at its end; 104 on macOS
+_SOCKET_OF_A_WORKER = "/tp-12345678/pymp-12345678/listener-12345678"
+"""How multiprocessing names a socket in a folder of ours."""
 
 
 def start_child(
@@ -74,6 +77,19 @@ def _no_news(*_: object) -> None:
     pass
 
 
+def folder_for_sockets() -> str:
+    """Where a new temporary folder may lie so that workers can name a socket in it.
+
+    A worker without one hands over no batch, and torch waits for it without end.
+    """
+    own = tempfile.gettempdir()
+    room = _SOCKET_NAME_BYTES - len(_SOCKET_OF_A_WORKER)
+    for folder in (own, "/tmp", "/var/tmp"):  # only folders with random names are made there
+        if len(os.fsencode(folder)) <= room and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    return own
+
+
 @contextmanager
 def temporary_files_together() -> Iterator[None]:
     """Within, temporary files of this process and of those that it forks lie in one folder, gone in the end.
@@ -81,7 +97,8 @@ def temporary_files_together() -> Iterator[None]:
     A worker that is killed takes nothing away itself.
     """
     before = tempfile.tempdir
-    with tempfile.TemporaryDirectory(prefix="tp-", ignore_cleanup_errors=True) as folder:
+    place = folder_for_sockets()
+    with tempfile.TemporaryDirectory(prefix="tp-", dir=place, ignore_cleanup_errors=True) as folder:
         tempfile.tempdir = folder
         try:
             yield

@@ -278,21 +278,26 @@ class Asking(Stopping):
 
 
 def test_a_run_that_a_scheduler_ends_goes_on_at_the_batch(
-    throughput: Run, folder: Path, chosen: tuple[str, ...], surroundings: dict[str, str], tmp_path: Path
+    throughput: Run,
+    folder: Path,
+    chosen: tuple[str, ...],
+    surroundings: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     (folder / "stopping.py").write_text(STOPPING)
     (folder / "asking.py").write_text(ASKING)
+    temporary = tmp_path_factory.mktemp("inner")
     command = ("train", *chosen, "--model=asking:Asking", "--epochs=1", "--checkpoint=k.pt", "--resume")
 
     def run(asks_at: int, *more: str) -> subprocess.CompletedProcess[str]:
-        variables = surroundings | {"BATCHES": "99", "ASKS_AT": str(asks_at), "TMPDIR": str(tmp_path)}
+        variables = surroundings | {"BATCHES": "99", "ASKS_AT": str(asks_at), "TMPDIR": str(temporary)}
         return throughput(*command, *more, cwd=folder, env=variables, start_new_session=True)
 
     ran = run(2)
     assert ran.returncode == 130, ran.stderr
     _, told = ran.stderr.splitlines()
     assert told == "throughput: interrupted; the same command with --resume goes on behind batch 3 of epoch 1"
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
     ran = run(99, "--workers=2", "--json=k.json")
     assert ran.returncode == 0, ran.stderr
     noted, *_, epoch = ran.stderr.splitlines()  # between them torch says that these are too many workers here

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -86,6 +87,16 @@ def test_an_error_that_is_handed_over_keeps_its_type_and_its_words(start: Any) -
 def test_a_worker_that_fails_is_a_loader_error(start: Any, key: int, words: str) -> None:
     with pytest.raises(LoaderError, match=f"a worker process died.*{words}"):
         list(items(iter(start([0, key]))))
+
+
+def test_workers_whose_sockets_find_no_place_say_so(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with pytest.raises(LoaderError, match=r"AF_UNIX path too long.*longlong.*: set TMPDIR to a folder that"):
+        next(items(iter(start([0]))))
 
 
 @pytest.mark.parametrize("options", [{"prefetch": 0}, {"prefetch": -1}, {"start": "thread"}])
