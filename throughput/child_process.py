@@ -92,15 +92,19 @@ def folder_for_sockets() -> str:
 
 @contextmanager
 def temporary_files_together() -> Iterator[None]:
-    """Within, temporary files of this process and of those that it forks lie in one folder, gone in the end.
+    """Within, temporary files of this process and of those that it starts lie in one folder, gone in the end.
 
     A worker that is killed takes nothing away itself.
     """
-    before = tempfile.tempdir
+    before, named = tempfile.tempdir, os.environ.get("TMPDIR")
     place = folder_for_sockets()
     with tempfile.TemporaryDirectory(prefix="tp-", dir=place, ignore_cleanup_errors=True) as folder:
-        tempfile.tempdir = folder
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
         try:
             yield
         finally:
             tempfile.tempdir = before
+            if named is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = named

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+TRAIN = "train --model=cnn_small --epochs=1"
+BENCH = "bench --model=cnn_small --repeats=1 --seconds=0.1"
+
 
 @pytest.fixture
 def long(tmp_path: Path) -> Path:
@@ -15,21 +18,19 @@ def long(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "train --loader=torchvision --model=cnn_small --size=32 --batch=4 --epochs=1 --precision=fp32",
-        "bench --loader=torchvision --model=cnn_small --size=32 --batch=4 --repeats=1 --seconds=0.1",
-    ],
-)
+@pytest.mark.parametrize(("command", "start"), [(TRAIN, "fork"), (TRAIN, "spawn"), (BENCH, "fork")])
 def test_workers_hand_over_batches_whatever_the_length_of_its_name(
-    command, throughput, images, surroundings, long
+    command, start, throughput, images, surroundings, long
 ):
     ran = throughput(
         *command.split(),
         f"--data={images}",
+        "--loader=torchvision",
+        f"--opt=torchvision.start={start}",
         "--workers=1",
         "--device=cpu",
+        "--size=32",
+        "--batch=4",
         env=surroundings | {"TMPDIR": str(long)},
     )
     assert ran.returncode == 0, ran.stderr
