@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from throughput.contracts import Held, Work
-from throughput.dead_workers import why_died
+from throughput.dead_workers import NO_SOCKET, why_died
 from throughput.errors import LoaderError, OptionError, ThroughputError
 from throughput.ranks.place import place
 
@@ -125,8 +125,8 @@ def _open_the_way_of_batches() -> None:
             DupFd(file.fileno())
     except OSError as error:
         raise RuntimeError(
-            f"it cannot make the socket that hands over its batches ({error}) in {tempfile.gettempdir()}: "
-            "set TMPDIR to a folder that has room, and a shorter name"
+            f"{NO_SOCKET} in {tempfile.gettempdir()} ({error}): set TMPDIR to a folder with room for this "
+            "user's files, and a shorter name"
         ) from error
 
 

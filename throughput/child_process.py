@@ -5,6 +5,7 @@ themselves with it, and workers of loaders.
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import socket
@@ -65,7 +66,9 @@ def children_may_end() -> None:
 
 @contextmanager
 def children_heard_again() -> Iterator[None]:
-    """On leaving, the end of children is news as it was before ``children_may_end``."""
+    """On leaving, the end of children is news as it was before ``children_may_end``: in the main thread,
+    which alone gets signals.
+    """
     try:
         yield
     finally:
@@ -91,20 +94,17 @@ def folder_for_sockets() -> str:
 
 
 @contextmanager
-def temporary_files_together() -> Iterator[None]:
-    """Within, temporary files of this process and of those that it starts lie in one folder, gone in the end.
+def sockets_together() -> Iterator[None]:
+    """Within, sockets of this process and of its workers lie in one folder, gone in the end.
 
-    A worker that is killed takes nothing away itself.
+    multiprocessing would give each process a folder, which a worker that is killed leaves behind.
     """
-    before, named = tempfile.tempdir, os.environ.get("TMPDIR")
+    config: dict[str, Any] = vars(multiprocessing.current_process())["_config"]  # there is no public way
+    before = config.get("tempdir")
     place = folder_for_sockets()
     with tempfile.TemporaryDirectory(prefix="tp-", dir=place, ignore_cleanup_errors=True) as folder:
-        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        config["tempdir"] = folder
         try:
             yield
         finally:
-            tempfile.tempdir = before
-            if named is None:
-                del os.environ["TMPDIR"]
-            else:
-                os.environ["TMPDIR"] = named
+            config["tempdir"] = before

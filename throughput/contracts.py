@@ -111,6 +111,9 @@ class Source(ABC):
         """
         raise SourceError(f"{self.location} cannot be split otherwise than it is")
 
+    def forget(self) -> None:  # noqa: B027 - nothing to be done is what most do
+        """Let go of what this process keeps of its files, and has mapped: what is read next is read anew."""
+
     @abstractmethod
     def read(self, sample_id: int) -> bytes:
         """The encoded image. Safe from several threads and after a fork. Raises SampleError."""

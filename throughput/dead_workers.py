@@ -10,6 +10,8 @@ from throughput.measure.environment import SHM
 
 _KILLED = ("signal: Killed", "exited unexpectedly")
 _NO_ROOM = ("us error", "No space left", "shared memory", "unable to resize file", "unable to allocate")
+NO_SOCKET = "a worker cannot make the socket by which it hands over its batches"
+"""How an error begins that needs no more words."""
 _LESS = "Choose fewer --workers, a smaller --batch, or less prefetch."
 
 
@@ -24,6 +26,8 @@ def is_a_death(error: BaseException) -> bool:
 def why_died(said: str) -> str:
     """What torch says of a worker that died, what most likely ended it, and the memory that there is."""
     told = " ".join(said.strip().splitlines()[-1:] if "Traceback" in said else said.split())
+    if NO_SOCKET in told:
+        return told.removeprefix("RuntimeError: ")
     if any(sign in told for sign in _KILLED):
         return f"{told}: the system ends processes so when memory runs out; {memory_words()}. {_LESS}"
     if any(sign in told for sign in _NO_ROOM):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from throughput.errors import ThroughputError
@@ -144,6 +145,17 @@ def test_what_happens_at_first_use_only_is_over_before_the_files_are_made_cold(b
     rehearsed, cold, *_ = map(float, (tmp_path / "resident.txt").read_text().split())
     assert rehearsed == 1, "the first opening in a process, with all that is compiled or loaded then"
     assert cold == 0
+
+
+@pytest.mark.usefixtures("cold_files")
+@pytest.mark.parametrize("loader", ["dali", "torchvision"])
+def test_an_array_that_the_measuring_process_has_mapped_is_made_cold(bench, tmp_path, loader):
+    np.save(tmp_path / "images.npy", np.zeros((2000, 32, 32, 3), np.uint8))
+    np.save(tmp_path / "labels.npy", np.arange(2000) % 10)
+    arrays = (f"--data={tmp_path / 'images.npy'}", f"--labels={tmp_path / 'labels.npy'}")
+    ran, rows = bench(f"--loader={loader}", *arrays, "--cache=cold", "--phases=load", "--steps=4")
+    assert ran.returncode == 0, ran.stderr
+    assert rows[loader]["cache"]["resident_before"] <= 0.01
 
 
 def test_a_cold_pass_that_reads_nothing_is_a_failed_row(bench, images):

@@ -18,7 +18,9 @@ def long(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("command", "start"), [(TRAIN, "fork"), (TRAIN, "spawn"), (BENCH, "fork")])
+@pytest.mark.parametrize(
+    ("command", "start"), [(TRAIN, "fork"), (TRAIN, "spawn"), (TRAIN, "forkserver"), (BENCH, "fork")]
+)
 def test_workers_hand_over_batches_whatever_the_length_of_its_name(
     command, start, throughput, images, surroundings, long
 ):
@@ -34,4 +36,5 @@ def test_workers_hand_over_batches_whatever_the_length_of_its_name(
         env=surroundings | {"TMPDIR": str(long)},
     )
     assert ran.returncode == 0, ran.stderr
+    assert "Error" not in ran.stderr
     assert list(long.iterdir()) == []

@@ -108,9 +108,7 @@ def test_one_side_stands_still_while_the_other_runs(gate, checkout, tmp_path) ->
             assert len(filled) >= 5, "they ran at the same time"
 
 
-def test_nothing_stays_behind_where_a_gate_is_killed(
-    script, checkout, images, surroundings, tmp_path
-) -> None:
+def test_nothing_stays_behind_where_a_gate_is_killed(script, checkout, images, surroundings) -> None:
     """Not even processes that stand still at that moment."""
     base, head = (checkout(name, delay=0, busy=0.01, opening=NOTING.strip()) for name in ("base", "head"))
     command = [
@@ -118,11 +116,19 @@ def test_nothing_stays_behind_where_a_gate_is_killed(
         "--", f"--throughput-data={images}", "--throughput-workers=1",
     ]  # fmt: skip
     with subprocess.Popen(command, env=surroundings) as killed:
-        _await(lambda: len([file for file in tmp_path.glob("*.notes") if file.stat().st_size]) == 2)
-        tree = ProcessTree(killed.pid)()
-        assert tree is not None
+        tree = ProcessTree(killed.pid)
+        pids: tuple[int, ...] = ()
+
+        def stands_still() -> bool:
+            nonlocal pids
+            reading = tree()
+            assert reading is not None
+            pids = reading.pids
+            return any(_state(pid) == "T" for pid in pids)
+
+        _await(stands_still)
         killed.kill()
-    _await(lambda: not any(_runs(pid) for pid in tree.pids))
+    _await(lambda: all(_state(pid) in ("", "Z") for pid in pids))
 
 
 def _await(is_so: Callable[[], bool]) -> None:
@@ -132,11 +138,12 @@ def _await(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def _runs(pid: int) -> bool:
+def _state(pid: int) -> str:
+    """A letter of ps(1): T stopped, Z ended and not yet noticed; nothing of what is gone."""
     try:
-        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
 
 
 @pytest.mark.parametrize(
@@ -185,6 +192,28 @@ def test_waiting_at_first_only_is_no_obstacle(gate, checkout) -> None:
     said, decision = gate(base, head, "--fail-below=60%")
     assert said.returncode == 0, said.stderr
     assert (decision["decision"], decision["obstacle"]) == ("not slower", None)
+
+
+def test_waiting_that_begins_later_begins_the_pairs_anew(gate, checkout) -> None:
+    waiting = (
+        "import pathlib, time, throughput.fake; count = pathlib.Path(__file__).with_suffix('.count'); "
+        "opened = count.stat().st_size if count.exists() else 0; count.open('a').write('x'); "
+        "throughput.fake.delay = throughput.fake.delay if opened < 2 else time.sleep"
+    )
+    said, decision = gate(
+        checkout("base"), checkout("head", opening=waiting), "--fail-below=60%", "--seconds=0.5"
+    )
+    assert said.returncode == 0, said.stderr
+    assert decision["decision"] == "not slower"
+    assert decision["obstacle"].startswith("head waits for ")
+
+
+def test_passes_too_short_to_be_looked_at_take_no_turns(gate, checkout) -> None:
+    said, decision = gate(
+        checkout("base", delay=0), checkout("head", delay=0), "--fail-below=90%", "--seconds=0.01"
+    )
+    assert said.returncode == 0, said.stderr
+    assert decision["obstacle"].startswith("its passes are too short to see whether ")
 
 
 def test_rules_of_daily_tests_do_not_apply(gate, checkout) -> None:

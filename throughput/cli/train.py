@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from throughput.child_process import temporary_files_together
+from throughput.child_process import sockets_together
 from throughput.cli import INTERRUPTED
 from throughput.cli.output import require_writable
 from throughput.cli.shared_options import (
@@ -160,7 +160,7 @@ def command(
     from throughput.training.run import run
 
     try:
-        with temporary_files_together(), in_company() as company:
+        with sockets_together(), in_company() as company:
             chosen_model = choose_model(model, str(choose_device(device)))
             with progress_bar(shown=tells) as progress, company.first_on_each_machine():
                 source = choose_source(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,15 @@ from pathlib import Path
 from throughput.measure.environment import usable_cores
 from throughput.measure.processes import ProcessTree
 
+_BOOKED_LATE_SECONDS = 0.004
+"""For how long the kernel may book what a thread used behind the end of a span: a tick of 250 Hz."""
+
 
 @dataclass(frozen=True)
 class Seen:
-    """Seconds in which processes were looked at, and of these the ones in which they did not wait: as many
-    threads as there are cores, or one all the time, ran or waited for a core. These may come out a little
-    above the whole.
+    """Seconds in which processes were looked at, and of these the ones in which they did not wait: in which
+    one thread, always the same, ran or waited for a core, or as many as there are cores. These may come out
+    a little above the whole.
     """
 
     seconds: float = 0.0
@@ -36,41 +41,72 @@ class Seen:
 
 
 class Idleness:
-    """Of a process and its descendants, over the spans of time that are looked at: they run in all of them.
+    """Of some threads, over the spans of time that are looked at.
 
-    A span should be short beside what processes that come and go live for. The kernel books the time in which
-    a thread runs or waits for a core with some delay, so what one span lacks another has too much of: only
-    sums tell.
+    Threads that wait in turn, so that one of them always runs, count as waiting, unless they fill the cores:
+    each is slower for it. So do threads that come and go. A span should be short beside what is waited for at
+    a time.
+
+    read: for how long each thread ran, or waited for a core, in seconds; without those that have ended.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._tree = ProcessTree(pid)
+    def __init__(
+        self,
+        read: Callable[[], Mapping[str, float]],
+        clock: Callable[[], float] = time.perf_counter,
+        cores: int | None = None,
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._cores = usable_cores() if cores is None else cores
         self._begin_seconds = 0.0
-        self._before: dict[str, float] = {}
-        self.seen = Seen()
+        self._before: Mapping[str, float] = {}
+        self._seconds = 0.0
+        self._of_threads: dict[str, float] = defaultdict(float)
+        self._of_cores_seconds = 0.0
+        self._late_seconds = 0.0
+
+    @property
+    def seen(self) -> Seen:
         """In all spans."""
+        return Seen(self._seconds, max([self._of_cores_seconds, *self._of_threads.values()]))
 
     def begin(self) -> None:
         """A span begins."""
-        self._before = self._runnable_seconds()
-        self._begin_seconds = time.perf_counter()
+        self._before = self._read()
+        self._begin_seconds = self._clock()
 
     def end(self, stopped_seconds: float | None = None) -> None:
         """It ends, and the next one begins. One in which the processes ended does not count.
 
-        stopped_seconds: when they were stopped, by time.perf_counter; None where they run on.
+        stopped_seconds: when they were stopped, by the clock; None where they run on.
         """
-        now = self._runnable_seconds()
-        end_seconds = time.perf_counter() if stopped_seconds is None else stopped_seconds
-        used = [runnable - self._before.get(thread, 0.0) for thread, runnable in now.items()]
+        now = self._read()
+        end_seconds = self._clock() if stopped_seconds is None else stopped_seconds
+        used = {thread: runnable - self._before.get(thread, 0.0) for thread, runnable in now.items()}
         if used:
-            busy_seconds = max(*used, sum(used) / usable_cores())
-            self.seen += Seen(end_seconds - self._begin_seconds, busy_seconds)
+            self._add(used, end_seconds - self._begin_seconds)
         self._before, self._begin_seconds = now, end_seconds
 
-    def _runnable_seconds(self) -> dict[str, float]:
-        """For how long each thread ran, or waited for a core that others used (proc(5), schedstat)."""
-        tree = self._tree()
+    def _add(self, used: Mapping[str, float], seconds: float) -> None:
+        self._seconds += seconds
+        for thread, one_seconds in used.items():
+            self._of_threads[thread] += one_seconds
+        # Where more threads wait than there are cores, they do not make up for a span in which none did.
+        of_cores_seconds = self._late_seconds + sum(used.values()) / self._cores
+        counted = min(seconds, of_cores_seconds)
+        self._of_cores_seconds += counted
+        self._late_seconds = min(of_cores_seconds - counted, _BOOKED_LATE_SECONDS)
+
+
+def runnable_seconds(root: int) -> Callable[[], Mapping[str, float]]:
+    """For how long each thread of a process and its descendants ran, or waited for a core that others used
+    (proc(5), schedstat), whenever it is asked for.
+    """
+    tree_of = ProcessTree(root)
+
+    def read() -> Mapping[str, float]:
+        tree = tree_of()
         found: dict[str, float] = {}
         for pid in () if tree is None else tree.pids:
             with suppress(OSError):  # it has ended
@@ -79,6 +115,8 @@ class Idleness:
                         ran, waited, _ = file.read().split()
                         found[thread] = (int(ran) + int(waited)) / 1e9
         return found
+
+    return read
 
 
 def is_known() -> bool:

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from throughput.gate.arms import Arm, ArmError
-from throughput.gate.idleness import Idleness, Seen, apart_from, is_known
+from throughput.gate.idleness import Idleness, Seen, apart_from, is_known, runnable_seconds
 from throughput.measure.stoppable import StoodStill
 
 TURN_SECONDS = (0.025, 0.075)
@@ -144,7 +144,7 @@ class _Runner:
         self._group = group
         self._clock = clock
         self._since: float | None = None
-        self.idleness = Idleness(group)
+        self.idleness = Idleness(runnable_seconds(group))
 
     def stop(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -218,7 +218,7 @@ def _take_turns(
     for number in count():
         seconds = draw.uniform(*TURN_SECONDS)
         for runner in draw.sample(runners, len(runners)):
-            runner.run(seconds, look=number % _TURNS_A_LOOK == _TURNS_A_LOOK - 1)
+            runner.run(seconds, look=number % _TURNS_A_LOOK == 0)
             if all(other.is_over for other in runners):
                 return
         if patience_seconds is not None and clock() - begin > patience_seconds:

@@ -28,9 +28,9 @@ _HANGS_LEAST_SECONDS = 60.0
 _FIRST_SECONDS = 0.5
 """Of a pass in which files are read, and code is compiled, for the first time."""
 _WAITING_SHARE_OF_MARGIN = 0.5
-"""While a side stands still for half of the time, up to half of what it waits for passes unseen. Where it
-waits for half of the margin at most, the ratio errs by a quarter of it at most; where that is seen in turns
-only, which show half of it, by half of the margin."""
+"""While a side stands still for half of the time, about half of what it waits for passes unseen. Where it
+waits for half of the margin at most, the ratio errs by about a quarter of it; where that is seen in turns
+only, which show half of it, by about half of the margin."""
 _LEAST_WAITING_SHARE = 0.01
 """As near as it can be seen."""
 
@@ -92,10 +92,16 @@ def measure_pairs(pairing: Pairing) -> Pairs:
     head_first = pairing.draw.randrange(2) == 1
     pairing.tell("a first pair, which does not count")
     pair = _first(pairing, head_first)
-    if pair.obstacle is None and _waiting(pairing, pair.seen) is not None:
+    if (
+        _done(pair) is not None
+        and _obstacle(pairing, pair) is None
+        and _waiting(pairing, pair.seen) is not None
+    ):
         # What is read for the first time is waited for, and only then.
         pair = _first(pairing, not head_first)
-    pairs = Pairs(obstacle=pairing.obstacle or pair.obstacle or _waiting(pairing, pair.seen))
+    if _done(pair) is None:
+        return _without_images(pairing, pair, Pairs(obstacle=_obstacle(pairing, pair)))
+    pairs = Pairs(obstacle=_obstacle(pairing, pair) or _waiting(pairing, pair.seen))
     patience_seconds = max(
         _HANGS_LEAST_SECONDS, _HANGS_FACTOR * (pairing.clock() - began + 2 * pairing.seconds)
     )
@@ -125,8 +131,17 @@ def measure_pairs(pairing: Pairing) -> Pairs:
             return pairs
         if is_last:
             return replace(pairs, reason=_why_no_more(spent))
+    return _without_images(pairing, pair, pairs)
+
+
+def _without_images(pairing: Pairing, pair: Pair, pairs: Pairs) -> Pairs:
     failed = next(arm for arm, one in zip(pairing.arms, pair.rounds, strict=True) if one is None)
     return replace(pairs, reason=f"no image of {failed.side.name} counted")
+
+
+def _obstacle(pairing: Pairing, pair: Pair) -> str | None:
+    """Why the two may not take turns, whatever they wait for."""
+    return pairing.obstacle or pair.obstacle
 
 
 def _first(pairing: Pairing, head_first: bool) -> Pair:
@@ -138,8 +153,12 @@ def _first(pairing: Pairing, head_first: bool) -> Pair:
 
 
 def _waiting(pairing: Pairing, seen: tuple[Seen, Seen]) -> str | None:
-    """That a side waits for so much of its time that the two may not take turns, or None."""
+    """That a side waits for so much of its time that the two may not take turns, or that this cannot be seen;
+    or None.
+    """
     for arm, one in zip(pairing.arms, seen, strict=True):
+        if not one.seconds:
+            return f"its passes are too short to see whether {arm.side.name} waits: raise --seconds"
         most = max(_LEAST_WAITING_SHARE, _WAITING_SHARE_OF_MARGIN * abs(1 - pairing.least_ratio))
         if one.waiting_share > most:
             share = f"{one.waiting_share:.1%}"

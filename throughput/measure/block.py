@@ -41,7 +41,6 @@ from throughput.ranks.company import Company, joined
 from throughput.ranks.ledgers import LedgerOfAll
 from throughput.registry import load_loader, missing_requirements
 from throughput.results import LedgerCount, Phase, PhaseName, Preparation, Row
-from throughput.sources.remote.source import RemoteShardSource
 from throughput.sources.splits import all_held_out
 
 REPLAYED_BATCHES = 2
@@ -208,8 +207,7 @@ class _Measurement:
         self._tell(Doing("a rehearsal, from any cache", 0, None))
         with self._factory.open(work, self._options) as loader:
             next(self._consumer.feed(loader, work).epoch(0), None)
-        if isinstance(work.source, RemoteShardSource):
-            work.source.forget()  # nor may it be fetching ahead still
+        work.source.forget()  # nor may it be fetching ahead still
 
     def _load(self, work: Work, storage: Storage) -> Phase:
         # A GPU finishes batches behind the host's back; the pass waits for it at its end.

@@ -58,6 +58,7 @@ class Storage:
             with self._cold_server(self._source) as told:
                 yield told
             return
+        self._source.forget()
         resident = require_cold(self._files, self._progress)
         if not counts_reads(self._files):
             raise OptionError(

@@ -12,8 +12,8 @@ VARIABLES = {
     "THROUGHPUT_NETWORK_LIMIT": "What the network gives at best, such as 20MB/s; as `--network-limit`. "
     "[default: measured once]",
     "XDG_CACHE_HOME": "Folder of all programs' caches. [default: `~/.cache`]",
-    "TMPDIR": "Where temporary files lie. Each measuring process has a folder of its own there, or in `/tmp` "
-    "where the name is too long for the sockets of worker processes: above 59 characters.",
+    "TMPDIR": "Where temporary files lie. Each measuring process has a folder of its own there, `train` has one "
+    "for sockets; they are in `/tmp` where the name is too long for sockets: above 59 characters.",
     "TORCHINDUCTOR_CACHE_DIR": "What `--compile` keeps for the next run. "
     "[default: a folder within THROUGHPUT_CACHE]",
     "CXX": "The C++ compiler with which `--compile` works on a CPU. [default: `g++`]",

@@ -68,6 +68,10 @@ class ArraySource(Source):
             raise SampleError(self.describe(sample_id), "the array changed since it was opened; start again")
         return encoded
 
+    def forget(self) -> None:
+        """Let go of the map: pages that are mapped cannot be evicted."""
+        _open.cache_clear()
+
     def describe(self, sample_id: int) -> str:
         """The array and the place in it."""
         return f"{self.path}[{sample_id}]"

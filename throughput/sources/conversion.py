@@ -121,6 +121,9 @@ class _Same(Source):
     def ids(self, split: Split) -> NDArray[np.int64]:
         return self._source.ids(split)
 
+    def forget(self) -> None:
+        self._source.forget()
+
     def read(self, sample_id: int) -> bytes:
         return self._source.read(sample_id)
 

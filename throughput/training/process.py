@@ -21,7 +21,7 @@ _NOT_DETERMINISTIC = "does not have a deterministic implementation"
 
 @contextmanager
 def torch_settings(training: Training) -> Iterator[None]:
-    """torch's settings of the process, as they were again afterwards, when it hears of its workers again."""
+    """Set what training needs of torch; on leaving, all is as before, and torch hears of workers again."""
     threads = torch.get_num_threads()
     torch.set_num_threads(usable_cores())
     before = torch.are_deterministic_algorithms_enabled()
