@@ -144,6 +144,7 @@ class _Runner:
         self._group = group
         self._clock = clock
         self._since: float | None = None
+        self._looks = False
         self.idleness = Idleness(runnable_seconds(group))
 
     def stop(self) -> None:
@@ -158,6 +159,10 @@ class _Runner:
 
     def run(self, seconds: float, *, look: bool) -> None:
         """Let it run for so long, or until it has been measured just now. look: see whether it waits."""
+        if self._looks and not self.is_over:
+            # Not before: the kernel books a wait for a core when it is over, if only to be stopped.
+            self.idleness.end(self._since)
+        self._looks = look
         if look and not self.is_over:
             self.idleness.begin()
         end = time.perf_counter() + seconds
@@ -170,16 +175,15 @@ class _Runner:
                 self._hear()
                 break
         self.stop()
-        if look and not self.is_over:
-            self.idleness.end(self._since)
 
     def look_on(self) -> None:
         """See whether it waits until it has been measured, for a minute at most; it runs."""
         self.idleness.begin()
         for _ in range(_MOST_LOOKS):
-            if self.arm.has_word(_LOOK_SECONDS):
-                break
+            is_over = self.arm.has_word(_LOOK_SECONDS)
             self.idleness.end()
+            if is_over:
+                break
         self._hear()
 
     def _hear(self) -> None:

@@ -12,7 +12,7 @@ VARIABLES = {
     "THROUGHPUT_NETWORK_LIMIT": "What the network gives at best, such as 20MB/s; as `--network-limit`. "
     "[default: measured once]",
     "XDG_CACHE_HOME": "Folder of all programs' caches. [default: `~/.cache`]",
-    "TMPDIR": "Where temporary files lie. Each measuring process has a folder of its own there, `train` has one "
+    "TMPDIR": "Where temporary files lie. Each measuring process has a folder of its own there, `train` one "
     "for sockets; they are in `/tmp` where the name is too long for sockets: above 59 characters.",
     "TORCHINDUCTOR_CACHE_DIR": "What `--compile` keeps for the next run. "
     "[default: a folder within THROUGHPUT_CACHE]",
