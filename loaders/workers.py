@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -110,6 +111,10 @@ def end_workers(dataloader: DataLoader[Any]) -> None:
 
 def _begin(_: int) -> None:
     """What a worker process does first."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        # It died while this one was still starting: torch would take whoever adopted it for the parent.
+        os._exit(1)
     _leave_ending_to_the_parent()
     _open_the_way_of_batches()
 

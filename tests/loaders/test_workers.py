@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +103,43 @@ def test_workers_whose_sockets_find_no_place_say_so(
         LoaderError, match=r"socket .* in .*longlong \(AF_UNIX path too long\): set TMPDIR to a"
     ):
         next(items(iter(start([0]))))
+
+
+DYING = """
+import os, signal
+from throughput.contracts import Work
+from throughput.loaders.workers import WorkerOptions, worker_loader
+from throughput.sources import open_source
+
+if __name__ == "__main__":
+    loader = worker_loader(range(9), Work(open_source({folder!r}), workers=2), WorkerOptions(start="spawn"))
+    iter(loader)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_whose_parent_died_before_they_had_started(source: Source, tmp_path: Path) -> None:
+    script = tmp_path / "dying.py"
+    script.write_text(DYING.format(folder=source.location))
+    with subprocess.Popen([sys.executable, script], start_new_session=True) as process:
+        assert process.wait() == -signal.SIGKILL
+    try:
+        deadline = time.monotonic() + 60
+        while of_group(process.pid):
+            assert time.monotonic() < deadline, "they wait for a parent that is gone"
+            time.sleep(0.1)
+    finally:
+        for pid in of_group(process.pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def of_group(group: int) -> list[int]:
+    found = []
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if os.getpgid(pid) == group:
+                found.append(pid)
+    return found
 
 
 @pytest.mark.parametrize("options", [{"prefetch": 0}, {"prefetch": -1}, {"start": "thread"}])
