@@ -54,3 +54,17 @@ def test_training_replaces_bad_images_and_says_so(throughput, images, tmp_path):
     assert {fault["times"] for fault in ledger["bad_samples"]} == {2}
     assert ledger["padded"] == ledger["corrupt"] == len(ledger["bad_samples"]) > 0
     assert (ledger["unique"] + ledger["corrupt"], ledger["missing"]) == (ledger["expected"], 0)
+
+
+def test_no_option_is_advised_that_a_command_does_not_take(here, images, tmp_path):
+    data = shutil.copytree(images, tmp_path / "data")
+    bad = sorted(data.rglob("*.JPEG"))[0]
+    bad.write_bytes(b"")
+    told = {}
+    for command in ("stats", "train"):
+        said = here(command, f"--data={data}")
+        assert said.returncode == 2
+        assert str(bad) in said.stderr
+        told[command] = said.stderr
+    assert "--on-error" not in told["stats"]
+    assert "--on-error skip goes on without such samples" in told["train"]

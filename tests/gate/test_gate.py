@@ -108,6 +108,20 @@ def test_one_side_stands_still_while_the_other_runs(gate, checkout, tmp_path) ->
             assert len(filled) >= 5, "they ran at the same time"
 
 
+def test_one_that_is_asked_to_end_says_what_becomes_of_it(script, checkout, images, surroundings) -> None:
+    command = [
+        script, "gate", "--base", checkout("base"), "--head", checkout("head"), "--seconds=30",
+        "--budget=10m", "--", f"--throughput-data={images}", "--throughput-workers=1",
+    ]  # fmt: skip
+    with subprocess.Popen(command, env=surroundings, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "throughput: " in process.stderr.readline()
+        process.terminate()
+        *_, last = process.stderr.read().strip().splitlines()
+    assert process.returncode == 130
+    assert last == "throughput: interrupted; nothing was decided, and no report is written"
+
+
 def test_nothing_stays_behind_where_a_gate_is_killed(script, checkout, images, surroundings) -> None:
     """Not even processes that stand still at that moment."""
     base, head = (checkout(name, delay=0, busy=0.01, opening=NOTING.strip()) for name in ("base", "head"))

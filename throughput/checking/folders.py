@@ -20,11 +20,10 @@ def folder_faults(root: Path, splits: Sequence[str], source: FolderSource) -> tu
     """
     found: list[Fault] = []
     for folder in dict.fromkeys((root, *(root / split for split in splits))):
-        if names := loose_images(folder):
-            lie = "1 image lies" if len(names) == 1 else f"{len(names)} images lie"
-            found.append(
-                _fault(folder, LOOSE, f"{lie} in no class folder, such as {names[0]}: nothing reads it")
-            )
+        found += [
+            _fault(folder / name, LOOSE, "the image lies in no class folder: nothing reads it")
+            for name in loose_images(folder)
+        ]
     for part, split in enumerate(splits):
         labels = source.labels[source.parts == part] if len(splits) > 1 else source.labels
         images = np.bincount(labels, minlength=len(source.classes))
@@ -38,5 +37,5 @@ def folder_faults(root: Path, splits: Sequence[str], source: FolderSource) -> tu
     return tuple(found)
 
 
-def _fault(folder: Path, kind: str, cause: str) -> Fault:
-    return Fault(Place(str(folder)), kind, cause)
+def _fault(path: Path, kind: str, cause: str) -> Fault:
+    return Fault(Place(str(path)), kind, cause)

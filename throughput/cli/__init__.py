@@ -66,6 +66,15 @@ class _Commands(click.Group):
         extra = extra_commands().get(cmd_name)
         return None if extra is None else extra.load()
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SampleError as error:
+            called = self.get_command(ctx, ctx.invoked_subcommand or "")
+            if called is not None and any(parameter.name == "on_error" for parameter in called.params):
+                error.add_note(WAYS_ON)
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         rows = [(name, about) for name, (_, about) in COMMANDS.items()]
         rows += [(name, _about(extra)) for name, extra in extra_commands().items()]
@@ -95,6 +104,8 @@ def main() -> None:
     # A termination request unwinds like Ctrl-C does, so that no process is left behind.
     signal.signal(signal.SIGTERM, _interrupt)
     code = _exit_code()
+    # All is done: a request to end is no news any more, and would be a traceback from within the exit.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if code == INTERRUPTED:
         # All is cleaned up. Taking the interpreter and torch down in order would add a second to Ctrl-C.
         sys.stdout.flush()
@@ -122,8 +133,8 @@ def _exit_code() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ThroughputError as error:
-        ways_on = f"; {WAYS_ON}" if isinstance(error, SampleError) else ""
-        click.echo(f"{speaker()}: {' '.join(str(error).split())}{ways_on}", err=True)
+        told = "; ".join([str(error), *getattr(error, "__notes__", ())])
+        click.echo(f"{speaker()}: {' '.join(told.split())}", err=True)
         return error.exit_code
     except (BrokenPipeError, SystemExit):
         # The reader of our output went away, as `head` does; click and rich then raise SystemExit.

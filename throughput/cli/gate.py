@@ -95,7 +95,8 @@ def command(
     goes after `--`. Of each the phase by which it is judged is measured; what it asserts itself is not looked
     at. Each round runs in a fresh process, base and head next to each other, until the interval
     of their ratio lies on one side of the margin, or time is up. Exit status: 0 not slower, or undecided; 1
-    slower, or the head's test failed (with --strict also undecided); 2 wrong input; 3 nothing measured.
+    slower, or the head's test failed (with --strict also undecided); 2 wrong input; 3 nothing measured;
+    130 interrupted (nothing is written).
     """
     from throughput.cache import whole_file
     from throughput.cli.progress import progress_bar
@@ -115,8 +116,12 @@ def command(
         seconds=seconds,
         seed=seed,
     )
-    with progress_bar() as bar:
-        runs = gate(plan, bar if sys.stderr.isatty() else _told_now_and_then())
+    try:
+        with progress_bar() as bar:
+            runs = gate(plan, bar if sys.stderr.isatty() else _told_now_and_then())
+    except KeyboardInterrupt:
+        click.echo("throughput: interrupted; nothing was decided, and no report is written", err=True)
+        raise
     for report, path in (("json", json_path), ("markdown", markdown_path)):
         if path is not None:
             with whole_file(path) as file:

@@ -18,8 +18,12 @@ from throughput.results import PhaseName, Results, Row
 
 if TYPE_CHECKING:
     from throughput.choices import Data
-    from throughput.contracts import Augmentation
+    from throughput.contracts import Augmentation, OnError
     from throughput.measure.plan import CacheMode
+
+
+_OWN = ("phases", "options", "seconds", "steps", "repeats", "certified")
+"""Of a fixture's settings, those that it takes itself."""
 
 
 class Settings(TypedDict, total=False):
@@ -34,6 +38,8 @@ class Settings(TypedDict, total=False):
     device: str
     seed: int
     cache: CacheMode
+    on_error: OnError
+    max_errors: int
     recertify: bool
     label_field: str | None
     allow_pipe: bool
@@ -78,7 +84,8 @@ class Benchmark:
         unknown = sorted(set(settings) - set(Settings.__annotations__))
         if unknown:
             pytest.fail(
-                f"unknown settings {', '.join(unknown)}; there are {', '.join(Settings.__annotations__)}",
+                f"unknown settings {', '.join(unknown)}; there are "
+                f"{', '.join((*_OWN, *Settings.__annotations__))}",
                 pytrace=False,
             )
         chosen = tuple(self._phases if phases is None else phases)

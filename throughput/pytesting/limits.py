@@ -36,6 +36,11 @@ class Judged:
     outcome: Outcome
     words: str
 
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        return f"{self.limit} {self.outcome}: {self.words}"
+
 
 def limits_of(item: pytest.Item, *, of_mark: bool = False) -> Limits:
     """Those of the test's own mark, else, unless ``of_mark``, of the session. A wrong mark fails the test."""

@@ -153,7 +153,7 @@ class Measured:
     def _with_limits(self, record: Record) -> Record:
         """With what became of the limits, in the row's warnings too: they go into every report."""
         judged = self._judged(record)
-        missed = tuple(f"{one.limit} {one.outcome}: {one.words}" for one in judged if one.outcome != "kept")
+        missed = tuple(one.sentence for one in judged if one.outcome != "kept")
         row = replace(record.row, warnings=(*record.row.warnings, *missed))
         return replace(record, judged=judged, results=replace(record.results, rows=(row,)))
 
@@ -188,7 +188,7 @@ class Measured:
         strict = self._item.config.getoption("throughput_strict")
         limited = {name for name, value in vars(self._limits).items() if value is not None}
         missed = [
-            f"{one.limit} {one.outcome}: {one.words}"
+            one.sentence
             for one in record.judged
             if one.outcome == "missed" or (strict and one.outcome != "kept" and one.limit in limited)
         ]

@@ -14,15 +14,17 @@ def summary_lines(records: Sequence[Record]) -> Iterator[str]:
     for record in records:
         yield f"{record.test}: {record.row.loader}, {record.phase}: {_told(record)}"
         for judged in record.judged:
-            yield f"  {judged.limit} {judged.outcome}: {judged.words}"
+            yield f"  {judged.sentence}"
         if record.row.verdict is not None and record.timed:
             yield f"  {record.row.verdict.bottleneck}: {record.row.verdict.sentence}"
         for comparison in record.results.comparisons:
             if comparison.phase == record.phase and comparison.loader == record.row.loader:
                 interval = "" if comparison.low is None else f" [{comparison.low:.3f}, {comparison.high:.3f}]"
                 yield f"  {comparison.ratio:.3f}{interval} of {comparison.baseline}: {comparison.words}"
+        told = [judged.sentence for judged in record.judged]
         for warning in record.row.warnings if record.timed else ():
-            yield f"  {warning}"
+            if warning not in told:  # limits are in the row's warnings as well, for reports
+                yield f"  {warning}"
 
 
 def _told(record: Record) -> str:
