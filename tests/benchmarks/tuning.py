@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--loaders", default="torchvision,webdataset,dali,roi")
     parser.add_argument("--phase", default="load")
-    parser.add_argument("--budget", default="60s")
+    parser.add_argument(
+        "--budget", default="45s", help="a quarter of the smallest grid takes a little longer"
+    )
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--json", type=Path, help="a folder for what was found, a file for each loader")
     arguments = parser.parse_args()
