@@ -129,8 +129,10 @@ def _open_the_way_of_batches() -> None:
         with Path(os.devnull).open("rb") as file:
             DupFd(file.fileno())
     except OSError as error:
+        config = vars(multiprocessing.current_process())["_config"]  # as in ``sockets_together``
+        folder = config.get("tempdir") or tempfile.gettempdir()
         raise RuntimeError(
-            f"{NO_SOCKET} in {tempfile.gettempdir()} ({error}): set TMPDIR to a folder with room for this "
+            f"{NO_SOCKET} in {folder} ({error}): set TMPDIR to a folder with room for this "
             "user's files, and a shorter name"
         ) from error
 

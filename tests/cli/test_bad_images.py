@@ -61,10 +61,10 @@ def test_no_option_is_advised_that_a_command_does_not_take(here, images, tmp_pat
     bad = sorted(data.rglob("*.JPEG"))[0]
     bad.write_bytes(b"")
     told = {}
-    for command in ("stats", "train"):
-        said = here(command, f"--data={data}")
+    for command, *options in (("stats",), ("tune", "--loader=torchvision", "--budget=5s"), ("train",)):
+        said = here(command, f"--data={data}", *options)
         assert said.returncode == 2
         assert str(bad) in said.stderr
         told[command] = said.stderr
-    assert "--on-error" not in told["stats"]
+    assert "--on-error" not in told["stats"] + told["tune"]
     assert "--on-error skip goes on without such samples" in told["train"]

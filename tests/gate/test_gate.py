@@ -203,7 +203,7 @@ def test_waiting_at_first_only_is_no_obstacle(gate, checkout) -> None:
         "throughput.fake.delay = throughput.fake.delay if first.exists() else time.sleep; first.touch()"
     )
     base, head = checkout("base", opening=waiting), checkout("head", opening=waiting)
-    said, decision = gate(base, head, "--fail-below=60%")
+    said, decision = gate(base, head, "--fail-below=60%", "--seconds=0.5")
     assert said.returncode == 0, said.stderr
     assert (decision["decision"], decision["obstacle"]) == ("not slower", None)
 

@@ -130,14 +130,16 @@ def test_workers_end_whose_parent_died_before_they_had_started(source: Source, t
             time.sleep(0.1)
     finally:
         for pid in of_group(process.pid):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def of_group(group: int) -> list[int]:
+    """Those that run: nobody may collect what has ended."""
     found = []
     for pid in psutil.pids():
-        with suppress(OSError):
-            if os.getpgid(pid) == group:
+        with suppress(OSError, psutil.NoSuchProcess):
+            if os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
                 found.append(pid)
     return found
 

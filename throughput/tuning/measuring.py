@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from throughput.contracts import Progress
+from throughput.errors import WAYS_ON
 from throughput.measure.budget import Budget
 from throughput.measure.nursery import Nursery
 from throughput.measure.plan import Block, Plan
@@ -57,11 +58,16 @@ def measuring(nursery: Nursery, plan: Plan, limits: Limits, progress: Progress) 
     return measured
 
 
+def reason_of(row: Row) -> str:
+    """Why a row was not measured, without the advice to leave out samples: a search has no such option."""
+    return (row.reason or "it was not measured").removesuffix(f"; {WAYS_ON}")
+
+
 def outcome_of(row: Row, limits: Limits) -> Outcome:
     """What a block's row says of its configuration."""
     phase = row.train or row.load
     if row.status != "ok" or phase is None:
-        return Outcome(None, row.reason or "it was not measured")
+        return Outcome(None, reason_of(row))
     (measured,) = phase.passes
     if not measured.images:
         return Outcome(None, "no image of its pass counted")

@@ -18,7 +18,7 @@ from throughput.tuning.blocks import Found
 from throughput.tuning.configuration import Configuration
 from throughput.tuning.grid import measure_grid
 from throughput.tuning.limits import Limits
-from throughput.tuning.measuring import measuring, run_block
+from throughput.tuning.measuring import measuring, reason_of, run_block
 from throughput.tuning.search import pass_lengths, search
 from throughput.tuning.space import Space
 from throughput.tuning.trial import Trial
@@ -75,9 +75,9 @@ def _prepared(task: Task, nursery: Nursery, progress: Progress) -> Tuning:
     budget = Budget(seconds=pass_lengths(task.known.budget_seconds).first, repeats=1)
     row = run_block(nursery, task.plan, task.space.start, budget, 0, progress)
     if row.status == "skipped":
-        raise NothingMeasuredError(f"{row.loader} cannot run here: {row.reason}")
+        raise NothingMeasuredError(f"{row.loader} cannot run here: {reason_of(row)}")
     if row.bad_input:
-        raise OptionError(f"{row.loader}: {row.reason}")
+        raise OptionError(f"{row.loader}: {reason_of(row)}")
     return replace(
         task.known,
         preparation_seconds=time.monotonic() - begin,
