@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from throughput.child_process import folder_of_sockets
 from throughput.contracts import Held, Work
 from throughput.dead_workers import NO_SOCKET, why_died
 from throughput.errors import LoaderError, OptionError, ThroughputError
@@ -129,10 +129,8 @@ def _open_the_way_of_batches() -> None:
         with Path(os.devnull).open("rb") as file:
             DupFd(file.fileno())
     except OSError as error:
-        config = vars(multiprocessing.current_process())["_config"]  # as in ``sockets_together``
-        folder = config.get("tempdir") or tempfile.gettempdir()
         raise RuntimeError(
-            f"{NO_SOCKET} in {folder} ({error}): set TMPDIR to a folder with room for this "
+            f"{NO_SOCKET} in {folder_of_sockets()} ({error}): set TMPDIR to a folder with room for this "
             "user's files, and a shorter name"
         ) from error
 

@@ -80,7 +80,7 @@ def _no_news(*_: object) -> None:
     pass
 
 
-def folder_for_sockets() -> str:
+def short_temporary_folder() -> str:
     """Where a new temporary folder may lie so that workers can name a socket in it.
 
     A worker without one hands over no batch, and torch waits for it without end.
@@ -93,15 +93,27 @@ def folder_for_sockets() -> str:
     return own
 
 
+def folder_of_sockets() -> str:
+    """Where multiprocessing makes the sockets of this process, or a folder for them."""
+    found: str | None = _own_config().get("tempdir")
+    return tempfile.gettempdir() if found is None else found
+
+
+def _own_config() -> dict[str, Any]:
+    """What multiprocessing keeps of this process, and hands to those that it starts: no public way tells."""
+    config: dict[str, Any] = vars(multiprocessing.current_process())["_config"]
+    return config
+
+
 @contextmanager
 def sockets_together() -> Iterator[None]:
     """Within, sockets of this process and of its workers lie in one folder, gone in the end.
 
     multiprocessing would give each process a folder, which a worker that is killed leaves behind.
     """
-    config: dict[str, Any] = vars(multiprocessing.current_process())["_config"]  # there is no public way
+    config = _own_config()
     before = config.get("tempdir")
-    place = folder_for_sockets()
+    place = short_temporary_folder()
     with tempfile.TemporaryDirectory(prefix="tp-", dir=place, ignore_cleanup_errors=True) as folder:
         config["tempdir"] = folder
         try:

@@ -111,8 +111,8 @@ class Source(ABC):
         """
         raise SourceError(f"{self.location} cannot be split otherwise than it is")
 
-    def forget(self) -> None:  # noqa: B027 - nothing to be done is what most do
-        """Let go of what this process keeps of its files, and has mapped: what is read next is read anew."""
+    def forget(self) -> None:  # noqa: B027 - most sources keep nothing
+        """Let go of what is kept of its files, mapped or in a cache: what is read next comes from them."""
 
     @abstractmethod
     def read(self, sample_id: int) -> bytes:

@@ -104,7 +104,7 @@ def main() -> None:
     # A termination request unwinds like Ctrl-C does, so that no process is left behind.
     signal.signal(signal.SIGTERM, _interrupt)
     code = _exit_code()
-    # All is done: a request to end is no news any more, and would be a traceback from within the exit.
+    # All is done: a request to end it is like any process's. Ours would be a traceback from within the exit.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if code == INTERRUPTED:
         # All is cleaned up. Taking the interpreter and torch down in order would add a second to Ctrl-C.

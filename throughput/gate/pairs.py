@@ -92,16 +92,14 @@ def measure_pairs(pairing: Pairing) -> Pairs:
     head_first = pairing.draw.randrange(2) == 1
     pairing.tell("a first pair, which does not count")
     pair = _first(pairing, head_first)
-    if (
-        _done(pair) is not None
-        and _obstacle(pairing, pair) is None
-        and _waiting(pairing, pair.seen) is not None
-    ):
+    obstacle = pairing.obstacle or pair.obstacle
+    if obstacle is None and _done(pair) is not None and _waiting(pairing, pair.seen) is not None:
         # What is read for the first time is waited for, and only then.
         pair = _first(pairing, not head_first)
+        obstacle = pair.obstacle
     if _done(pair) is None:
-        return _without_images(pairing, pair, Pairs(obstacle=_obstacle(pairing, pair)))
-    pairs = Pairs(obstacle=_obstacle(pairing, pair) or _waiting(pairing, pair.seen))
+        return _without_images(pairing, pair, Pairs(obstacle=obstacle))
+    pairs = Pairs(obstacle=obstacle or _waiting(pairing, pair.seen))
     patience_seconds = max(
         _HANGS_LEAST_SECONDS, _HANGS_FACTOR * (pairing.clock() - began + 2 * pairing.seconds)
     )
@@ -137,11 +135,6 @@ def measure_pairs(pairing: Pairing) -> Pairs:
 def _without_images(pairing: Pairing, pair: Pair, pairs: Pairs) -> Pairs:
     failed = next(arm for arm, one in zip(pairing.arms, pair.rounds, strict=True) if one is None)
     return replace(pairs, reason=f"no image of {failed.side.name} counted")
-
-
-def _obstacle(pairing: Pairing, pair: Pair) -> str | None:
-    """Why the two may not take turns, whatever they wait for."""
-    return pairing.obstacle or pair.obstacle
 
 
 def _first(pairing: Pairing, head_first: bool) -> Pair:

@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from throughput.cache import keep_compiled_code
-from throughput.child_process import dies_with, folder_for_sockets, start_child
+from throughput.child_process import dies_with, short_temporary_folder, start_child
 from throughput.measure.events import Event, Finished, Opened
 from throughput.measure.plan import Task
 
@@ -72,7 +72,7 @@ class Nursery:
         ours, theirs = socket.socketpair()
         events = Connection(ours.detach())
         # Workers that are killed leave their sockets' folders behind; these go with their own folder.
-        scratch = tempfile.mkdtemp(prefix="tp-", dir=folder_for_sockets())
+        scratch = tempfile.mkdtemp(prefix="tp-", dir=short_temporary_folder())
         child: _Child | None = None
         try:
             messages = self._send(theirs.detach(), scratch, task)
